@@ -23,6 +23,14 @@ def input_warnings(experiment: Experiment) -> list[str]:
                 "without the uncertainty of the draws and of the sample of requests"
             )
         return found + limit_warnings(experiment)
+    batch = getattr(experiment.latency, "batch", 1)
+    if batch > 1 and experiment.draft is not None and experiment.draft.lengths is not None:
+        found.append(
+            f"latency.batch = {batch:g} with draft.lengths: a step takes as long as if all "
+            "requests proposed as many drafts; in a server each proposes its own number, and the "
+            "longest sets the drafting time, so that deep drafts gain less: simulate it with "
+            "[serving]"
+        )
     if experiment.simulation.rounds and experiment.source.requests_differ:
         found.append(
             "requests differ from each other permanently: with `rounds` every request has the "

@@ -14,7 +14,7 @@ from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import load, parse, schema, validate
 from mtpsim.config.hashing import content_hash, to_toml
 from mtpsim.config.sweep import set_key
-from tests.support.examples import TWO_DEEP, beta, independent, section, simulation
+from tests.support.examples import TWO_DEEP, beta, independent, linear, section, simulation
 
 FILES = sorted(Path("experiments").glob("*.toml"))
 GOOD = (
@@ -422,3 +422,11 @@ def test_none_removes_a_key_or_a_section(given):
 def test_none_of_an_unknown_or_required_key_is_refused(given, message):
     with pytest.raises(InputError, match=message):
         load("experiments/uncertain.toml", [given])
+
+
+@pytest.mark.parametrize(("batch", "warned"), [(8, 1), (1, 0)])
+def test_a_batch_of_random_lengths_is_warned_of(batch, warned):
+    """Without a server, every request of a step proposes as many."""
+    text = independent(0.7) + linear(10, 0.1, 1).rstrip() + f"\nbatch = {batch}\n"
+    found = parse(f"{text}[simulation]\nrequests = 10\n[draft]\nlengths = [0.5, 0.5]\n").warnings()
+    assert sum("simulate it with [serving]" in text for text in found) == warned

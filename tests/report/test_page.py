@@ -26,6 +26,7 @@ from mtpsim.report.figures.style import PALE
 from mtpsim.report.formatting import advised_depth, fixed, plus_minus, shared_decimals
 from mtpsim.report.html.page import SCRIPT, STYLE_SHEET, render_page
 from mtpsim.report.html.svg import VARIABLES, picture
+from mtpsim.report.html.what_if import what_if
 from mtpsim.report.tables.diagnostics import definitions_title
 from mtpsim.report.tables.result import BREAK_EVEN, render
 from tests.support.examples import (
@@ -476,3 +477,10 @@ def test_points_of_a_chart_carry_their_values():
     for circle in circles:
         assert 0 < float(circle.get("cx")) < width
         assert 0 < float(circle.get("cy")) < height
+
+
+def test_random_lengths_have_no_closed_form_to_start_from():
+    lengths = independent(0.75, 0.7) + linear(6, 0.02, 2) + simulation(requests=100)
+    for text, shown in ((lengths + section("draft", lengths=[0.6, 0.2, 0.2]), 0), (lengths, 1)):
+        result = mtpsim.run(mtpsim.parse(text)).data
+        assert bool(what_if(result, essential=0.05, negligible=0.01)) == shown

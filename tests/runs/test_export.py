@@ -53,6 +53,7 @@ def runs(tmp_path_factory):
         "untimed": independent(0.7, 0.6) + UNTIMED + "[simulation]\nrequests = 100\n",
         "off": TEXT.replace("[0.7, 0.6]", "[0.0, 0.0]"),
         "preset": independent(0.7, 0.6) + PRESET + TEXT[TEXT.index("[simulation]") :],
+        "lengths": TEXT[: TEXT.index("[sweep]")] + "[draft]\nlengths = [0.2, 0.2, 0.6]\n",
         "late": TEXT.replace("[1, 30, 400]", "[2, 30]"),
         "topk": TREE + 'tree = "topk"\ntopk = 2\nnodes = 4\n',
         "tree": TREE + "tree = [0, 0, 1]\n",
@@ -233,3 +234,9 @@ def test_export_of_an_incomplete_result_warns(runs, tmp_path, capsys):
     code, out, err = exported(capsys, tmp_path / "cut", "--to", "trtllm")
     assert (code, out) == (130, exported(capsys, runs / "batch", "--to", "trtllm")[1])
     assert "is not complete" in err
+
+
+@pytest.mark.parametrize(("name", "warned"), [("lengths", True), ("plain", False)])
+def test_random_lengths_are_not_those_of_the_mtp_head(runs, capsys, name, warned):
+    _, _, errors = exported(capsys, runs / name, "--to", "vllm")
+    assert ('"method": "ngram"' in errors) == warned

@@ -44,6 +44,7 @@ def fit_page(fit: LogFit) -> Figure:
     # A legend at the foot, of the first panel, which has a line per model.
     options: dict[str, Any] = {"fontsize": 8.5, "frameon": False, "labelcolor": "linecolor"}
     handles, labels = frame.axes[0].get_legend_handles_labels()
+    options |= {"bbox_to_anchor": (frame.axes[0].get_position().x0, 0.0), "borderaxespad": 0.5}
     frame.figure.legend(handles, labels, loc="lower left", ncols=MAX_MODELS, **options)
     return frame.figure
 
@@ -83,7 +84,8 @@ def _histogram(
     width = 0.8 / max(len(models), 1)
     for number, (name, features) in enumerate(models.items()):
         at = a + (number - (len(models) - 1) / 2) * width
-        axes.plot(at, features.histogram, "_", color=colors[name], markersize=9, mew=2)
+        ends = at - 0.45 * width, at + 0.45 * width
+        axes.hlines(features.histogram, *ends, color=colors[name], linewidth=2)
     axes.set_xlabel("accepted drafts (bars: log)", fontsize=9, color=style.INK)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
@@ -96,13 +98,13 @@ def _spread(axes: Axes, fit: LogFit, colors: dict[str, str]) -> None:
     top = 1.12 * max(max(c.high, c.log) for c in checks.values()) or 1
     for row, (name, check) in enumerate(checks.items()):
         axes.plot([check.low, check.high], [row, row], color=colors[name], linewidth=4)
-        axes.plot(check.mean, row, "|", color=colors[name], markersize=14, mew=2)
+        axes.plot(check.mean, row, "|", color=colors[name], markersize=9, mew=2)
         axes.axvline(check.log, color=style.INK, linewidth=1, linestyle=(0, (4, 3)))
         # Write the name on the side without the dashed line.
         side, place = ("left", 0.02 * top) if check.log > top / 2 else ("right", 0.98 * top)
-        style.write(axes, place, row - 0.17, name, color=colors[name], ha=side, va="bottom")
+        style.write(axes, place, row - 0.24, name, color=colors[name], ha=side, va="bottom")
     axes.set_yticks([])
-    axes.set_ylim(len(checks) - 0.4, -0.6)
+    axes.set_ylim(len(checks) - 0.4, -0.75)
     axes.set_xlim(0, top)
     axes.grid(visible=False)
     axes.set_xlabel("dashed: log; bars: range of replicas", fontsize=9, color=style.INK)

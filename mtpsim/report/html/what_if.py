@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.report.document import PointResult, ResultDocument
+from mtpsim.report.engine_flags import draft_section
 from mtpsim.report.formatting import by_quantile, known, point_label, times_known
 
 MOST_POINTS = 200
@@ -36,6 +37,8 @@ class ClosedFormInputs:
 def what_if(result: ResultDocument, *, essential: float, negligible: float) -> JsonDict | None:
     """What the panel needs, as plain data; None where no point has inputs of the closed form.
 
+    A random number of proposed drafts has none.
+
     Args:
         result (ResultDocument): The result document.
         essential (float): Least relative gain of an essential step.
@@ -43,6 +46,8 @@ def what_if(result: ResultDocument, *, essential: float, negligible: float) -> J
     """
     if len(result.points) > MOST_POINTS or any(point.serving for point in result.points):
         return None
+    if any(draft_section(result.experiment, point.set).get("lengths") for point in result.points):
+        return None  # its times are those of all drafts, which a round seldom proposes
     labels = [point_label(result, point) for point in result.points]
     found = [_inputs(point, label) for point, label in zip(result.points, labels, strict=True)]
     points = [asdict(inputs) for inputs in found if inputs]
