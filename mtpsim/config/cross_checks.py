@@ -10,7 +10,7 @@ from mtpsim.acceptance.draft_lengths import ProposingChain
 from mtpsim.common.errors import FieldError, InputError
 from mtpsim.config.draft import Draft, drafted_tree
 from mtpsim.config.simulation import PRECISION, ROUNDS
-from mtpsim.config.uncertainty import draw_inputs, scenarios, value_at
+from mtpsim.config.uncertainty import NOT_IN_SCENARIOS, draw_inputs, scenarios, value_at
 from mtpsim.exact.chain_solver import solve_operations
 from mtpsim.latency import CostModel
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_ENTRIES = 1 << 25  # of the transitions of a round, 256 MiB
 MAX_OPERATIONS = 3e12  # minutes of one core
+VARIED = "acceptance", "latency", "draft", "simulation", "theory", "decision"  # by scenarios
 
 Mismatch = tuple[tuple[str, str], str]  # section and key, message
 
@@ -324,6 +325,8 @@ def _check_scenarios(experiment: Experiment, known: Sequence[Mismatch]) -> Itera
     own = {(".".join(filter(None, path)), message) for path, message in known}
     try:
         for key in robust:
+            if key.partition(".")[0] in NOT_IN_SCENARIOS:
+                raise ValueError(f"{key} can't vary; scenarios vary keys of {', '.join(VARIED)}")
             value_at(raw, key)
         for changes in scenarios(raw, robust):
             try:

@@ -2,18 +2,19 @@
 
 from pydantic import Field
 
-from mtpsim.common.section import NonNegative, Probability, Spec
+from mtpsim.common.section import Probability, Spec
+from mtpsim.latency.times import Milliseconds
 
 
 class DepthChanges(Spec):
     """What a change of the depth costs the engine, and the drafts after depth 0."""
 
-    switch_cost: NonNegative = Field(
+    switch_cost: Milliseconds = Field(
         0.0,
         description="ms added to each round (step of a server) whose depth differs from the "
         "previous one",
     )
-    catch_up: NonNegative = Field(
+    catch_up: Milliseconds = Field(
         0.0,
         description="ms added to the first round (step of a server) with drafts after depth 0, in "
         "which the draft model has to fill the gap in its cache",

@@ -35,7 +35,10 @@ Shares = Annotated[list[NonNegative], Field(min_length=2, max_length=65)]
 class ProposedSamples(Spec):
     """Measured numbers of proposed drafts, resampled; those above the depth count as it."""
 
-    samples: str = Field(description="file of proposed drafts: one number per line, or CSV")
+    samples: str = Field(
+        description="file of proposed drafts: one number per line, or CSV; a number above "
+        "the depth of the acceptance model counts as this depth",
+    )
     column: str | None = Field(None, description="name of the CSV column")
     _counts: tuple[int, ...] = PrivateAttr()  # models with an array can't be compared
 
@@ -53,11 +56,16 @@ class ProposedSamples(Spec):
 
 
 def _form_of_lengths(value: Any) -> str:
-    return "file" if isinstance(value, dict | ProposedSamples) else "shares"
+    if isinstance(value, dict | ProposedSamples):
+        return "file"
+    rows = isinstance(value, list) and any(isinstance(row, list) for row in value)
+    return "rows" if rows else "shares"
 
 
 Lengths = Annotated[
-    Annotated[Shares | list[Shares], Tag("shares")] | Annotated[ProposedSamples, Tag("file")],
+    Annotated[Shares, Tag("shares")]
+    | Annotated[list[Shares], Tag("rows")]
+    | Annotated[ProposedSamples, Tag("file")],
     Discriminator(_form_of_lengths),
 ]
 

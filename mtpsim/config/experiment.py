@@ -34,12 +34,11 @@ from mtpsim.config.serving import Serving
 from mtpsim.config.simulation import Decision, Simulation, TheorySpec
 from mtpsim.config.sweep import Sweep, combinations, set_key, swept_values
 from mtpsim.config.toml_lines import line_of
-from mtpsim.config.uncertainty import Robust, Uncertainty
+from mtpsim.config.uncertainty import NOT_IN_SCENARIOS, Robust, Uncertainty
 from mtpsim.config.validation_errors import problems_of, section_key, source_line, with_meant_names
 from mtpsim.latency import AnyLatency, CompiledLatency, CostModel
 
 MAX_FILE = 1 << 24  # bytes of an experiment
-NOT_IN_SCENARIOS = ("sweep", "uncertainty", "robust", "adaptive")
 
 
 @dataclass(frozen=True)

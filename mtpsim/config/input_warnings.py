@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mtpsim.config.serving_limits import limit_warnings
 from mtpsim.formula.closed_form import time_warnings
+from mtpsim.policy.fixed import ConstantDepth
 
 if TYPE_CHECKING:
     from mtpsim.config.experiment import Experiment
@@ -14,17 +15,13 @@ if TYPE_CHECKING:
 def input_warnings(experiment: Experiment) -> list[str]:
     """Properties of the input that limit what the results mean, one sentence each."""
     found = experiment.acceptance.warnings() + experiment.latency.warnings()
-    found += experiment.time_warnings()
+    found += experiment.time_warnings() + _unread_keys(experiment)
     if experiment.serving is not None:
         if getattr(experiment.source, "draws", 1) > 1:
             found.append(
                 "a server plays all draws of a replay; its intervals are those of its replications "
                 "without the uncertainty of the draws and of the sample of requests"
             )
-        costs = [key for key, value in experiment.serving.switching().items() if value]
-        if costs and not experiment.serving.policies:
-            names = ", ".join(f"serving.{key}" for key in costs)
-            found.append(f"no policy changes the depth, so nothing reads {names}")
         return found + limit_warnings(experiment)
     if experiment.simulation.rounds and experiment.source.requests_differ:
         found.append(
@@ -32,6 +29,24 @@ def input_warnings(experiment: Experiment) -> list[str]:
             "same weight, while a server runs more rounds for hard requests; use `tokens` for "
             "the server's average"
         )
+    return found
+
+
+def _unread_keys(experiment: Experiment) -> list[str]:
+    """Sentences on given keys that none of the policies reads."""
+    name = "serving" if experiment.serving is not None else "adaptive"
+    section = experiment.serving or experiment.adaptive
+    if section is None:
+        return []
+    costs = [f"{name}.{key}" for key, value in section.switching().items() if value]
+    changes = (not (p.shares_budget or isinstance(p, ConstantDepth)) for p in section.policies)
+    found = []
+    if costs and not any(changes):
+        depth = "depth of the batch" if name == "serving" else "depth"
+        found.append(f"no policy changes the {depth}, so nothing reads {', '.join(costs)}")
+    if section.states_confidence and not any(p.reads_confidence for p in section.policies):
+        key = "auc" if section.auc is not None else "confidence"
+        found.append(f"no policy reads the draft's confidence, so nothing reads {name}.{key}")
     return found
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.common.section import Spec
+from mtpsim.config.adaptive import Adaptive
 from mtpsim.config.serving import Arrivals, Serving
 from mtpsim.config.simulation import Simulation
 from mtpsim.config.sweep import DOTTED_KEYS, ZIP, parse_value, set_key, swept_values
@@ -17,6 +18,7 @@ from mtpsim.config.toml_lines import split_key
 
 NONE = "none"  # the value that removes a key or a section
 EXCLUSIVE: dict[tuple[str, ...], type[Spec]] = {  # tables whose keys may exclude each other
+    ("adaptive",): Adaptive,
     ("simulation",): Simulation,
     ("serving",): Serving,
     ("serving", "arrivals"): Arrivals,
@@ -70,7 +72,8 @@ def apply_overrides(raw: JsonDict, overrides: Sequence[Override]) -> None:
     """Set keys in the tables of a file.
 
     A new value also removes the keys that it excludes (``simulation.requests`` removes a
-    precision), and a sweep over its own key or over a key of the section that it sets.
+    precision; so does a sweep over it), and a sweep over its own key or over a key of the section
+    that it sets.
 
     Raises:
         InputError: Two overrides set the same key, or a sweep over a section would undo one.
@@ -86,8 +89,8 @@ def apply_overrides(raw: JsonDict, overrides: Sequence[Override]) -> None:
     given = {one.path for one in overrides}
     for one in overrides:
         for *path, key in _excluded_by(one):
-            if (*path, key) not in given:
-                _table_at(raw, path).pop(key, None)
+            if (*path, key) not in given and _has_key(raw, (*path, key)):
+                del _table_at(raw, path)[key]
     set_sweeps = {path[1] for path in given if path[0] == "sweep" and len(path) > 1}
     for one in overrides:
         _remove_sweep(raw, one, set_sweeps)
@@ -105,14 +108,16 @@ def _has_key(raw: JsonDict, path: Sequence[str]) -> bool:
 
 def _excluded_by(one: Override) -> list[tuple[str, ...]]:
     """Paths of the keys that cannot be given together with this one."""
-    *section, name = one.path
+    swept = one.path[0] == "sweep" and len(one.path) > 1
+    path = tuple(one.path[1].split(".")) if swept else one.path
+    *section, name = path
     spec = EXCLUSIVE.get(tuple(section))
-    if spec is None or one.value is False or one.value == NONE:
+    if spec is None or one.value is False or one.value == NONE or (swept and spec is Arrivals):
         return []
     groups = [group for group in spec.exclusive if name in group]
     found = [(*section, key) for group in groups for key in group if key != name]
     inner = one.value if isinstance(one.value, dict) else {}
-    if (*one.path, *inner)[:3] == TRACE:
+    if (*path, *inner)[:3] == TRACE:
         found += [(TRACE[0], key) for key in OF_TRACE]
     return found
 

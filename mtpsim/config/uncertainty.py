@@ -35,6 +35,7 @@ Count = Annotated[float, Field(ge=1, le=1e12, multiple_of=1)]
 MAX_SCENARIOS = 1000  # each is validated and simulated
 LEAST_SE, MOST_SE = 1e-6, 10.0  # relative; less is below rounding, more is no information
 MOST_RATIO = 1e6  # of `high` to `low`; draws beyond the ends must not overflow
+NOT_IN_SCENARIOS = ("sweep", "uncertainty", "robust", "adaptive")  # sections without their effect
 SHARE_KEYS = ("acceptance.step", "draft.lengths")  # rows that sum to 1
 RATE_KEYS = ("rates", "rate", "first", "factor", "drop", "blur")  # may be exactly 0 or 1
 

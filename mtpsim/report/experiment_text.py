@@ -24,6 +24,7 @@ from mtpsim.engine.scheduler import FLOOR, unit_of
 from mtpsim.formula.closed_form import conditional_from
 from mtpsim.latency import CostModel
 from mtpsim.report.exact_text import exact_answer
+from mtpsim.report.formatting import value_text
 
 TICKS = {"round": "after each round", "token": "after each text position"}
 MOST_STATES = 8  # listed one by one
@@ -168,7 +169,8 @@ def _variations(experiment: Experiment, first: Experiment) -> list[str]:
     lines = []
     if experiment.sweep:
         for key, values in swept_values(experiment.sweep).items():
-            lines.append(f"sweep over {key}: {', '.join(map(str, values))}")
+            texts = (value_text(v) if isinstance(v, dict) else str(v) for v in values)
+            lines.append(f"sweep over {key}: {', '.join(texts)}")
     if first.uncertainty:
         keys = ", ".join([*first.uncertainty.inputs, *first.uncertainty.sampled])
         lines.append(f"uncertain inputs: {keys}; {first.uncertainty.draws:,} draws per point")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 import numpy as np
 
 from mtpsim.common.arrays import Floats, JsonDict
-from mtpsim.common.text import three_digits
+from mtpsim.common.text import counted, three_digits
 from mtpsim.formula.closed_form import INDIFFERENCE
 
 if TYPE_CHECKING:  # `check` has no document
@@ -246,8 +246,11 @@ def axis_names(keys: Sequence[str]) -> list[str]:
 def value_text(value: Any) -> str:
     """A swept value as text; numbers in 6 digits, long lists cut.
 
-    A table is shown as its rule or model and its settings: ``bandit width=0.1``.
+    A table is shown as its rule or model and its settings: ``bandit width=0.1``; a shape of drafts
+    as ``topk-3 tree (3 steps, 7 nodes)``.
     """
+    if isinstance(value, Mapping) and "tree" in value:
+        return _shape_text(value)
     if isinstance(value, Mapping):
         return " ".join(
             text if key in KINDS else f"{key}={text}"
@@ -261,9 +264,27 @@ def value_text(value: Any) -> str:
     return text if len(text) <= 24 else text[:22] + "…]"
 
 
+def _shape_text(draft: Mapping[str, Any]) -> str:
+    """``chain``, or a tree of drafts with its size."""
+    name, size = value_text(draft["tree"]), []
+    if name != "chain":
+        name += f"-{draft['topk']} tree" if "topk" in draft else " tree"
+    for key, value in draft.items():
+        if key in ("steps", "nodes"):
+            size.append(counted(value, key.removesuffix("s")))
+        elif key not in ("tree", "topk"):
+            size.append(f"{key} {value_text(value)}")
+    return f"{name} ({', '.join(size)})" if size else name
+
+
 def point_label(result: ResultDocument, point: PointResult) -> str:
     """The swept values of a point: ``noise.cv = 0.1, rate = 0.7``; empty without a sweep."""
-    return set_label(point.set, short_names(swept_keys(result)))
+    return ", ".join(point_parts(result, point))
+
+
+def point_parts(result: ResultDocument, point: PointResult) -> list[str]:
+    """The swept values of a point, each with its name: ``noise.cv = 0.1``."""
+    return set_parts(point.set, short_names(swept_keys(result)))
 
 
 def set_label(values: JsonDict, names: Mapping[str, str] | None = None) -> str:
@@ -273,9 +294,12 @@ def set_label(values: JsonDict, names: Mapping[str, str] | None = None) -> str:
         values (JsonDict): Swept keys and their values at a point.
         names (Mapping[str, str] | None): Name that is shown for each key; None: the key.
     """
-    shown = names or {}
-    pairs = ((shown.get(key, key), value) for key, value in values.items())
-    return ", ".join(f"{name} = {value_text(value)}" for name, value in pairs)
+    return ", ".join(set_parts(values, names or {}))
+
+
+def set_parts(values: JsonDict, names: Mapping[str, str]) -> list[str]:
+    """Each swept value with its name, as :func:`set_label` lists them."""
+    return [f"{names.get(key, key)} = {value_text(value)}" for key, value in values.items()]
 
 
 def decimals_for(half_width: float) -> int:

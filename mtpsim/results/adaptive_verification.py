@@ -36,9 +36,9 @@ def budget_comparisons(
         limits (tuple[float, float]): Simultaneous confidence, and the relative gain that does not
             matter.
     """
-    found, (confidence, indifference) = [], limits
     if len(stable) < 2:
         return []
+    found, (confidence, indifference) = [], limits
     values = log_speed.linear_combination(np.eye(len(arms))[list(stable)])
     for place, number in enumerate(stable):
         if not arms[number].shares_budget:
@@ -67,7 +67,7 @@ class _Judged(NamedTuple):
     """A rule at a load, against the fixed depths.
 
     ``least`` is its gain over the best of them, ``by`` that one's name; ``instead`` the depth that
-    it gains least over for certain.
+    it gains least over for certain. ``slower``: by more than the indifference.
     """
 
     point: ServedPoint
@@ -87,12 +87,14 @@ def _judged(point: ServedPoint, name: str, indifference: float) -> _Judged | Non
     ends = [(g.mean or 0.0, g.low or 0.0, g.high or 0.0) for g in gains]
     mean, low, high = (min(values) for values in zip(*ends, strict=True))
     status = PAYS if low > indifference else NEEDLESS if high <= indifference else OPEN
-    best, instead = (
-        min(gains, key=lambda g: (g.mean or 0.0, g.over)).over,
-        min(gains, key=lambda g: (g.high or 0.0, g.over)).over,
+    return _Judged(
+        point=point,
+        status=status,
+        least=Interval(mean=mean, low=low, high=high),
+        by=min(gains, key=lambda g: (g.mean or 0.0, g.over)).over,
+        instead=min(gains, key=lambda g: (g.high or 0.0, g.over)).over,
+        slower=high < 1 / (1 + indifference) - 1,
     )
-    slower = high < 1 / (1 + indifference) - 1
-    return _Judged(point, status, Interval(mean=mean, low=low, high=high), best, instead, slower)
 
 
 def budget_sentence(points: Sequence[ServedPoint], indifference: float) -> str:

@@ -113,8 +113,9 @@ def _labels(points: Sequence[ServedPoint]) -> list[str]:
     found = []
     for point in points:
         label, rules = _label(point), [one.name for one in point.budgets]
-        found.append(next((rule for rule in rules if rule in point.candidates), label))
-        found[-1] = found[-1] if label in rules else label
+        if label in rules:
+            label = next((rule for rule in rules if rule in point.candidates), label)
+        found.append(label)
     return found
 
 

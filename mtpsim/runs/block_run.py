@@ -25,6 +25,7 @@ from mtpsim.engine.scheduler import (
     simulate,
 )
 from mtpsim.kernels.jit import kernel_hash
+from mtpsim.report.formatting import set_label
 from mtpsim.report.progress import Progress, ProgressCallback
 from mtpsim.stats.estimators import Tally
 
@@ -112,7 +113,7 @@ class BlockRun(ABC):
     @property
     def label(self) -> str:
         """Name of the point in the progress display."""
-        values = ", ".join(f"{key} = {value}" for key, value in self.point.set.items())
+        values = set_label(self.point.set)
         return f"{self.number + 1}/{self.of}: {values}" if self.of > 1 else values
 
     @cached_property

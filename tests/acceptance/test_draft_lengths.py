@@ -88,10 +88,18 @@ def test_a_block_is_paid_for_at_every_depth():
         ({"block": 4, "tree": [0]}, 'draft.block: is for tree = "chain"'),
         ({"p_min": 0.6}, "draft.p_min: lengths by confidence are a policy"),
         ({"lengths": {"path": "x"}}, "draft.lengths.path: unknown key"),
+        ({"lengths": [0.1, "a", 0.2, 0.7]}, "draft.lengths[1]: 'a' is given; it must be a number"),
+        ({"lengths": [LAW[0], 0.5]}, "draft.lengths[1]: 0.5 is given; it must be a list"),
     ],
 )
 def test_errors(draft, message):
     assert message in problem_of(TEXT + section("draft", **draft))
+
+
+def test_one_share_that_is_no_number_is_one_problem():
+    with pytest.raises(mtpsim.InputError) as caught:
+        mtpsim.parse(TEXT + "[draft]\nlengths = [0.1, nan, 0.2, 0.7]\n")
+    assert [problem.key for problem in caught.value.problems] == ["draft.lengths[1]"]
 
 
 def test_lengths_of_a_file_are_resampled(tmp_path):

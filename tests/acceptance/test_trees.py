@@ -9,6 +9,7 @@ from mtpsim.acceptance import Independent, Ranks
 from mtpsim.acceptance.trees import Tree, Weights, best_first, chain_tree, topk_tree
 from mtpsim.engine.simulate import compile_point, simulate_requests
 from mtpsim.exact.chain_solver import solve
+from mtpsim.report.experiment_text import explain
 from mtpsim.report.figures.tree import places
 from mtpsim.report.html.page import sections
 from mtpsim.results.shapes import shapes_of
@@ -275,3 +276,12 @@ def test_mixture_of_ranks_keeps_the_candidates():
     assert second == pytest.approx(
         Independent(model="independent", rates=[0.9] * 3).chain().survival[0]
     )
+
+
+def test_progress_and_check_name_a_swept_shape():
+    found = []
+    sweep = f'[sweep]\ndraft = [{{ tree = "chain" }}, {{ tree = {EXPLICIT} }}]\n'
+    experiment = mtpsim.parse(RANKS + linear(20, 0.5, 1.0) + FEW + sweep)
+    mtpsim.run(experiment, on_progress=found.append)
+    assert {p.label for p in found} == {"1/2: draft = chain", f"2/2: draft = {EXPLICIT} tree"}
+    assert f"sweep over draft: chain, {EXPLICIT} tree" in explain(experiment)

@@ -11,7 +11,7 @@ from mtpsim.engine.server import workload
 from mtpsim.engine.simulate import random_key
 from mtpsim.kernels.server_requests import draw_lengths
 from mtpsim.report.experiment_text import explain
-from tests.support.examples import independent, linear_costs, problem_of
+from tests.support.examples import independent, latency, linear_costs, problem_of
 
 HEAD = independent(0.8, 0.7) + linear_costs()
 SERVING = """[serving]
@@ -45,6 +45,7 @@ REFUSED = [
     ("{ mean = 20 }", '{ mean = 2, cv = 1, distribution = "geometric" }', "has its mean only"),
     ("max_requests = 8", "max_requests = 8\nmax_tokens = 4", "needs a token per step"),
     ("max_requests = 8", "kv_tokens = 100", "a single request needs 110 (90 of its prompt and 20"),
+    ("max_requests = 8", "catch_up = 1e13", "it must be at most 1e+12"),
     ("max_requests = 8", "goals = { }", "serving.goals: give ttft, tpot or e2e, in ms"),
     (
         "max_requests = 8",
@@ -143,13 +144,41 @@ def test_a_trace_brings_its_arrivals_and_lengths(tmp_path):
     assert point_hash(after.points()[0]) != before[1]
 
 
-def test_costs_of_a_change_are_described_or_have_no_effect():
+@pytest.mark.parametrize("policies", ["", '"budget"', '"off", { rule = "fixed", depth = 0 }'])
+def test_costs_of_a_change_are_described_or_have_no_effect(policies):
     text = TEXT + "switch_cost = 0.5\nresumed = 0.146\n"
-    (warning,) = mtpsim.parse(text).warnings()
+    (warning,) = mtpsim.parse(f"{text}policies = [{policies}]\n").warnings()
     assert warning.endswith("nothing reads serving.switch_cost, serving.resumed")
     with_policy = mtpsim.parse(text + 'policies = ["goodput"]\n')
     assert not with_policy.warnings()
     assert "change of the depth: switch_cost 0.5, resumed 0.146" in explain(with_policy)
+
+
+@pytest.mark.parametrize("key", ["auc = 0.7", "confidence = { own_rate = true }"])
+def test_confidences_that_no_policy_reads(key):
+    costs = independent(0.8, 0.7) + latency(target=76, verify=90, draft=8)
+    for text, none, reader in (
+        (TEXT, '"goodput"', '"budget"'),
+        (costs + "[adaptive]\n", '"ema"', '"threshold"'),
+    ):
+        (warning,) = mtpsim.parse(f"{text}{key}\npolicies = [{none}]\n").warnings()
+        assert warning.startswith("no policy reads the draft's confidence, so nothing reads ")
+        assert not mtpsim.parse(f"{text}{key}\npolicies = [{reader}]\n").warnings()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "serving.confidence={ own_rate = true }",
+        'sweep."serving.confidence"=[{ own_rate = true }, { mean = 1.0, sd = 1.0 }]',
+    ],
+)
+def test_override_by_a_law_of_the_confidence_removes_the_auc(given):
+    text = TEXT + 'policies = ["budget"]\nauc = 0.7\n'
+    for point in mtpsim.parse(text, overrides=[given]).points():
+        serving = point.experiment.serving
+        assert serving.auc is None
+        assert serving.confidence is not None
 
 
 @pytest.mark.parametrize("given", ['={ trace = "requests.csv" }', '.trace="requests.csv"'])

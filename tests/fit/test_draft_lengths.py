@@ -123,6 +123,13 @@ def test_one_state_has_exactly_the_accept_length_of_the_log(tmp_path):
     assert abs(by_likelihood / length - 1) > 0.02
 
 
+def test_rounds_with_room_for_all_drafts_are_those_of_the_drafter():
+    """After the rounds of the first request 5, 4 and 0 of its tokens are left; of the second 0."""
+    rounds = Rounds(np.array([2, 0, 3, 1], np.uint8), np.full(4, 4, np.uint8), np.array([0, 3, 4]))
+    assert by_drafter(rounds, 4).tolist() == [True, True, False, False]
+    assert by_drafter(rounds, 5).tolist() == [True, False, False, False]
+
+
 def test_ends_of_requests_are_no_random_lengths(tmp_path):
     """Rounds of four drafts, fewer where a request has fewer tokens left."""
     always = [[0, 0, 0, 0, 1.0]] * 2

@@ -62,6 +62,20 @@ def test_output_in_the_guide_to_batch_sizes_is_what_the_run_and_the_export_print
     assert json.loads(exported) == json.loads(config)
 
 
+def test_gains_in_the_guide_to_turning_it_off_are_those_of_the_runs():
+    guide = Path("docs/guides/turn_it_off.md").read_text().partition("both 0 |")[2]
+    shown = dict(re.findall(r"^\| `(\w+)`.*?((?: \| -?[\d.]+){3}) \|$", guide, re.M))
+    rules = '{ rule = "adaptive_k", probe = 8 }, "oracle", "clairvoyant"'
+    experiment = mtpsim.load("experiments/policies.toml", [f"adaptive.policies=[{rules}]"])
+    found = dict.fromkeys(("adaptive_k", "oracle", "clairvoyant"), "")
+    for overhead, resumed in ((0, 0), (0.15, 0), (0.15, 0.146)):
+        changes = {"latency.overhead_off": overhead, "adaptive.resumed": resumed}
+        (point,) = mtpsim.run(experiment.changed(changes, policies=True)).points
+        for policy in point["adaptive"]["policies"]:
+            found[policy["name"]] += f" | {100 * (policy['gain']['mean'] - 1):.1f}"
+    assert shown == found
+
+
 @pytest.mark.parametrize(
     ("guide", "base"), [("adapt", "article"), ("batch_size", "batch"), ("is_it_real", "article")]
 )

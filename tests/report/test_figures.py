@@ -21,6 +21,7 @@ from mtpsim.report.figures.speedup import (
     speedup_figure,
     theory_figure,
 )
+from mtpsim.report.formatting import value_text
 from mtpsim.report.tables.diagnostics import row_name
 from tests.support.overlaps import texts
 from tests.support.report_example import (
@@ -47,6 +48,41 @@ def bars_of(figure):
 
 def has_line(axes, values, **tolerance) -> bool:
     return any(line == pytest.approx(values, **tolerance) for line in drawn_lines(axes))
+
+
+TREE = {"tree": "topk", "topk": 3, "steps": 1, "nodes": 7}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (TREE, "topk-3 tree (1 step, 7 nodes)"),
+        ({"tree": "chain"}, "chain"),
+        ({"tree": "chain", "block": 8}, "chain (block 8)"),
+        ({"tree": [0, 1, 0]}, "[0, 1, 0] tree"),
+        ({"rule": "bandit", "width": 0.1}, "bandit width=0.1"),
+    ],
+)
+def test_a_swept_shape_of_drafts_has_a_readable_name(value, text):
+    assert value_text(value) == text
+
+
+def test_every_panel_shows_all_that_its_point_sets():
+    result = example_sweep()
+    for point, batch in zip(result.points, (1, 16, 256), strict=False):
+        point.set = {"draft": TREE, "latency.batch": batch}
+    titles = [axes.get_title(loc="left") for axes in marginal_figure(result).axes]
+    shape = "draft = topk-3 tree (1 step, 7 nodes)"
+    assert titles == [f"{shape}\nbatch = {batch}" for batch in (1, 16, 256)][: len(titles)]
+
+
+def test_a_map_has_the_longer_names_at_its_left():
+    result = example_grid()
+    for point, key in ((p, k) for p in result.points for k in list(p.set)[1:]):
+        point.set[key] = {**TREE, "nodes": int(100 * point.set[key])}
+    (axes,) = speedup_figure(result).axes
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    assert all(row.startswith("topk-3 tree (1 step, ") and "…" not in row for row in rows)
 
 
 class TestFigures:

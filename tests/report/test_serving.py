@@ -1,6 +1,7 @@
 """Tables, figures and the page of a simulated server."""
 
 from copy import deepcopy
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -9,11 +10,13 @@ from rich.console import Console
 
 from mtpsim.report.document import Interval, ResultDocument
 from mtpsim.report.figures.gallery import figure, figures
+from mtpsim.report.figures.serving import _looks
+from mtpsim.report.formatting import set_label
 from mtpsim.report.html.page import sections
 from mtpsim.report.html.svg import picture
 from mtpsim.report.serving_document import ServedCapacity
 from mtpsim.report.tables.result import render
-from mtpsim.report.tables.serving import in_units, sample_sentence, warnings_of
+from mtpsim.report.tables.serving import in_units, sample_sentence, sentences, warnings_of
 from mtpsim.results.serving import served_by_load, served_result
 from tests.support.server_example import GOALS, server_data
 
@@ -132,6 +135,73 @@ def test_markers_at_the_top_of_a_panel_are_whole():
             arm.itl.p99 = Interval(mean=high, low=high, high=high)
     panel = next(a for a in figures(result, [])["latencies"].axes if "ITL" in a.get_title("left"))
     assert panel.get_ylim()[1] >= 10.5
+
+
+def swept_over(values, key, base):
+    """Copies of a result at values of another swept key."""
+    result = replace(base, points=[], by_load=[])
+    for value in values:
+        copy = deepcopy(base)
+        for point in copy.points:
+            point.set = {**point.set, key: value}
+            result.points.append(point)
+        for group in copy.by_load:
+            group.set, group.sentence = {key: value}, f"{set_label({key: value})}: {group.sentence}"
+            result.by_load.append(group)
+    return result
+
+
+SHAPES = [{"tree": "chain"}, {"tree": "topk", "topk": 3, "steps": 3, "nodes": 7}]
+
+
+def test_values_of_a_second_swept_key_have_a_panel_each():
+    """Before, the points of all shapes were one line, and the title was that of the first."""
+    result = swept_over(SHAPES, "draft", SWEPT)
+    drawn = figures(result, [])
+    labels = [set_label({"draft": shape}) for shape in SHAPES]
+    for name, panels in (("served", labels), ("latencies", labels * 2)):
+        axes = drawn[name].axes
+        assert [one.get_title("left") for one in axes] == panels
+        assert all(len(c[0].get_xdata()) == 3 for one in axes for c in one.containers)
+        assert len({one.get_ylim() for one in axes[:2]}) == 1
+    assert [one.get_ylabel() for one in drawn["latencies"].axes] == [
+        *("TTFT p99 (ms)", ""),
+        *("TPOT p99 (ms)", ""),
+    ]
+    texts = [text.get_text() for text in drawn["served"].findobj(Text)]
+    assert "The best depth at each load is the same at every draft of the sweep" in texts
+    result.points[0].serving.best = "depth 3"
+    texts = [text.get_text() for text in figures(result, [])["served"].findobj(Text)]
+    assert "The best depth depends on draft" in texts
+
+
+def test_a_sweep_over_another_key_than_the_load_names_it():
+    """Before, it was called the load, and the same advice stood there once per point."""
+    result = swept_over((0, 0.146), "serving.resumed", ALONE)
+    result.points[1].serving.arms[0].warnings = ["its queue is odd"]
+    drawn = figures(result, [])
+    assert {axes.get_xlabel() for axes in drawn["latencies"].axes} == {"resumed"}
+    texts = " ".join(text.get_text() for name in drawn for text in drawn[name].findobj(Text))
+    assert "p99 by resumed" in texts
+    assert "a marker per resumed" in " ".join(texts.split())
+    assert sentences(result) == [ALONE.points[0].serving.sentence]
+    assert "off at resumed = 0.146: its queue is odd" in warnings_of(result)
+    result.points[1].serving.sentence = "Another."
+    assert sentences(result)[1] == "resumed = 0.146: Another."
+
+
+def test_arms_of_a_figure_are_distinguishable():
+    """Before, 7 depths had shades of one colour; rules are dashed, upper bounds are grey."""
+    result = deepcopy(ALONE)
+    arms = result.points[0].serving.arms
+    arms += [replace(arms[1], name=f"depth {n}", depth=n) for n in (2, 4, 5, 6, 7)]
+    arms.append(replace(arms[3], name="bound", bound=True))
+    looks = _looks(result)
+    depths = [look for name, look in looks.items() if name.startswith("depth")]
+    assert len({(look["color"], look["marker"]) for look in depths}) == 7
+    assert len({look["color"] for look in looks.values()}) == 9  # off and the bound are grey
+    styles = {name: looks[name]["linestyle"] for name in ("depth 7", "ema", "bound")}
+    assert styles == {"depth 7": "-", "ema": "--", "bound": ":"}
 
 
 def test_a_load_of_one_is_singular():

@@ -79,6 +79,8 @@ def test_one_load_is_judged():
     )
     assert "fixed depth 3 is within 1 % of ema (gain 0.3 % [0.1, 0.5]): leave it off." in at[1]
     assert "fixed depth 1 is faster than ema (gain -6.0 %" in at[2]
+    little = budget_sentence([point_at(4.0, (0.5, -0.005, -0.003))], 0.01)
+    assert "fixed depth 1 is within 1 % of ema (gain -0.5 %" in little  # slower, but not by much
     wide = budget_sentence([point_at(4.0, NEEDLESS, half=0.02)], 0.01)
     assert "not known to within 1 %, raise serving.replications." in wide
 

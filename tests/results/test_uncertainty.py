@@ -335,6 +335,10 @@ def test_invalid_uncertain_inputs_are_reported(key, law, message):
         ('[robust]\n"latency.target" = [70, -1]', "must be at least 0"),
         ('[robust]\n"latency.taget" = [70]', "did you mean 'target'"),
         ('[robust]\n"latency.target" = 3', "must be a list"),
+        (
+            '[adaptive]\npolicies = ["ema"]\n[robust]\n"adaptive.resumed" = [0, 0.2]',
+            "robust: adaptive.resumed can't vary; scenarios vary keys of acceptance, ",
+        ),
         (SHALLOW, "all scenarios must have depth 3"),
         ('[robust]\n"acceptance.model" = { plus_minus = 1 }', "numbers and lists of numbers"),
     ],

@@ -13,7 +13,7 @@ from mtpsim.common.text import counted
 from mtpsim.report.document import BatchGroup, PointResult, ResultDocument
 from mtpsim.report.figures import style
 from mtpsim.report.figures.speedup import SPEEDUP_AXIS
-from mtpsim.report.formatting import column, known
+from mtpsim.report.formatting import column, known, set_parts, short_names
 from mtpsim.report.tables.shapes import shapes_sentence
 from mtpsim.report.tables.sweep import ERRORS, group_label, turn_text
 
@@ -27,7 +27,7 @@ def batch_figure(result: ResultDocument) -> Figure:
     frame = style.Frame(_heading(result, groups), subtitle, panels=len(groups))
     for axes, group in zip(frame.axes, groups, strict=True):
         if len(groups) > 1:
-            style.panel_title(axes, group_label(group))
+            style.panel_title(axes, set_parts(group.set, short_names(list(group.set))))
         _draw(axes, group, _points_of(result, group))
     style.share_limits(frame.axes)
     frame.name_axes("batch size (requests)", SPEEDUP_AXIS)

@@ -20,6 +20,7 @@ from mtpsim.report.formatting import (
     fixed,
     greatest_depth,
     numbers,
+    point_parts,
 )
 
 RoundTimes = Sequence[Sequence[Floats | Sequence[float]]]
@@ -213,7 +214,7 @@ def latency_figure(result: ResultDocument, round_times: RoundTimes) -> Figure:
     for axes, point, own in zip(frame.axes, points, samples, strict=True):
         _draw_ridges(axes, point, own, limits, with_means=alone)
         if not alone:
-            style.panel_title(axes, style.name_of(result, point))
+            style.panel_title(axes, point_parts(result, point) or style.name_of(result, point))
     frame.name_axes("time of a round (ms)", "" if alone else "depth")
     frame.note(
         f"{remark}Dots: means. Dark: the best depth. Densities are scaled to the same height; "

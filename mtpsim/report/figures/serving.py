@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.common.text import counted
+from mtpsim.common.text import counted, listed
 from mtpsim.report.document import Interval, ResultDocument
 from mtpsim.report.figures import style
-from mtpsim.report.figures.sweep import Along
-from mtpsim.report.formatting import numbers, short_names, swept_keys
+from mtpsim.report.figures.sweep import Along, values_of
+from mtpsim.report.formatting import (
+    axis_names,
+    numbers,
+    set_label,
+    short_names,
+    swept_keys,
+    value_text,
+)
 from mtpsim.report.serving_document import QUANTILES, ServedArm, ServedPoint
-from mtpsim.report.tables.serving import NAMES, at_load, gain_over, has_budgets, sentences, served
+from mtpsim.report.tables.serving import NAMES, at_load, gain_over, has_budgets, served
 
 LOADS = {
     "serving.arrivals.rate": "arrivals per second",
@@ -25,6 +36,7 @@ LOADS = {
     "serving.arrivals.burst": "requests of the burst",
 }
 MOST_TRACES = 3
+MARKERS = "o^vDP*X<>"
 WIDE = 8  # greatest over least value that a linear axis shows
 LEAST_SPEED = 50.0  # % that the axis of speeds shows
 BUDGETS = "budgets"  # name of the figure on adaptive verification
@@ -44,15 +56,54 @@ def served_figures(result: ResultDocument) -> dict[str, Figure]:
     return found
 
 
-def _colors(result: ResultDocument) -> dict[str, str]:
-    """A colour per arm: those of the depths, then those left for policies."""
-    arms = {arm.name: arm.depth for _, point in served(result) for arm in point.arms}
-    deepest = max((depth for depth in arms.values() if depth is not None), default=0)
-    left = iter((style.LINES * 4)[min(deepest, len(style.LINES)) :])
-    return {
-        name: style.depth_color(depth, deepest) if depth is not None else next(left)
-        for name, depth in arms.items()
-    }
+def _axis_key(result: ResultDocument) -> str:
+    """The swept key that is the x axis: the load, else the one of the most values; or none."""
+    keys = swept_keys(result)
+    many = {key: len(set(map(value_text, values_of(result, key)))) for key in keys}
+    return max(many, key=lambda key: (key in LOADS and many[key] > 1, many[key]), default="")
+
+
+def _groups(result: ResultDocument) -> list[ResultDocument]:
+    """The result by values of the other swept keys; at most as many as a figure has panels."""
+    key, found = _axis_key(result), defaultdict(list)
+    for point in result.points:
+        others = {name: value for name, value in point.set.items() if name != key}
+        found[set_label(others)].append(point)
+    return [replace(result, points=points) for points in found.values()][: style.MAX_PANELS]
+
+
+def _group_label(result: ResultDocument, group: ResultDocument) -> str:
+    """What the points of a group share: ``resumed = 0.1``; empty where all points are one."""
+    key = _axis_key(result)
+    shared = {name: value for name, value in group.points[0].set.items() if name != key}
+    return set_label(shared, short_names(swept_keys(result)))
+
+
+def _axis_name(key: str) -> str:
+    return LOADS.get(key) or axis_names([key])[0]
+
+
+def _looks(result: ResultDocument) -> dict[str, JsonDict]:
+    """Options of the line of each arm: cool colours for depths, warm and dashed for rules."""
+    arms = {arm.name: arm for _, point in served(result) for arm in point.arms}
+    depths = sorted({arm.depth for arm in arms.values() if arm.depth})
+    shades: Sequence[str] = style.COOL
+    if len(depths) > len(style.COOL):
+        shades = [to_hex(c) for c in colormaps["viridis"](np.linspace(0, 0.9, len(depths)))]
+    warm, crosses, found = cycle(style.WARM), cycle("x+1"), {}
+    for name, arm in arms.items():
+        if arm.depth:
+            place = depths.index(arm.depth)
+            look = {"color": shades[place], "marker": MARKERS[place % len(MARKERS)]}
+        elif arm.depth == 0:
+            look = {"color": style.GREY, "marker": "o"}
+        elif arm.bound:
+            look = {"color": style.GREY, "marker": next(crosses), "linestyle": ":"}
+        else:
+            look = {"color": next(warm), "marker": "s", "linestyle": "--"}
+        found[name] = {"linestyle": "-", "linewidth": 1.4, "elinewidth": 1, **look, "label": name}
+        found[name]["markersize"] = 4
+    return found
 
 
 def _series(result: ResultDocument, name: str) -> list[tuple[int, ServedArm]]:
@@ -61,30 +112,25 @@ def _series(result: ResultDocument, name: str) -> list[tuple[int, ServedArm]]:
     return [(n, arm) for n, (_, p) in enumerate(found) for arm in p.arms if arm.name == name]
 
 
-def _line(policy: bool) -> str:
-    return "s--" if policy else "o-"
-
-
 def throughput_figure(result: ResultDocument) -> Figure:
     """Draw p99 TPOT against output throughput: a line per arm, a marker per load."""
-    what = "p99 TPOT against throughput; a marker per load, a line per depth"
-    frame = style.Frame(_heading(result), _subtitle(result, what), size=(6.4, 4.4))
-    axes = frame.axes[0]
-    for name, color in _colors(result).items():
-        arms = [arm for _, arm in _series(result, name)]
-        x, across = style.means_and_arms([arm.throughput for arm in arms])
-        y, up = style.means_and_arms([arm.tpot.p99 for arm in arms])
-        line = _line(arms[0].depth is None)
-        options: JsonDict = {
-            "color": color,
-            "label": name,
-            "markersize": style.MARKER,
-            "linewidth": 1.4,
-        }
-        axes.errorbar(x, y, yerr=up, xerr=across, fmt=line, elinewidth=1, **options)
-    _goal(axes, served(result)[0][1], "tpot")
+    groups, key = _groups(result), _axis_key(result)
+    marker = "load" if key in LOADS else _axis_name(key)
+    what = f"p99 TPOT against throughput; a marker per {marker}, a line per depth"
+    size = (6.4, 4.4) if len(groups) == 1 else None
+    options: JsonDict = {"panels": len(groups), "panel": (3.7, 2.7), "size": size, "left": 0.85}
+    frame = style.Frame(_heading(result), _subtitle(result, what), **options)
+    looks = _looks(result)
+    for axes, group in zip(frame.axes, groups, strict=True):
+        style.panel_title(axes, _group_label(result, group))
+        for name, look in looks.items():
+            if arms := [arm for _, arm in _series(group, name)]:
+                x, across = style.means_and_arms([arm.throughput for arm in arms])
+                y, up = style.means_and_arms([arm.tpot.p99 for arm in arms])
+                axes.errorbar(x, y, yerr=up, xerr=across, **look)
+        _goal(axes, served(group)[0][1], "tpot")
+    _log_if_wide(frame.axes)
     frame.name_axes("output tokens per second", "TPOT p99 (ms)")
-    _log_if_wide(axes)
     frame.legend()
     frame.note(style.interval_note(result))
     return frame.figure
@@ -98,10 +144,7 @@ def _goal(axes: Axes, point: ServedPoint, name: str) -> None:
 
 def latencies_figure(result: ResultDocument) -> Figure:
     """Draw quantiles against the load, a line per arm; without a sweep, by arm."""
-    keys = swept_keys(result)
-    if len(keys) == 1 and len(served(result)) > 1:
-        return _over_load(result, keys[0])
-    return _by_arm(result)
+    return _over_load(result) if len(served(result)) > 1 else _by_arm(result)
 
 
 def _panels(result: ResultDocument) -> list[tuple[str, str]]:
@@ -112,48 +155,70 @@ def _panels(result: ResultDocument) -> list[tuple[str, str]]:
     return [(name, "p99") for name in [*names, *more][:4]]
 
 
-def _over_load(result: ResultDocument, key: str) -> Figure:
-    along = Along.of(result, key)
-    panels = _panels(result)
-    what = "p99 by load; dashed: goal" if served(result)[0][1].goals else "p99 by load"
+def _over_load(result: ResultDocument) -> Figure:
+    """Panels of all quantities, or of one or two where there are groups of points."""
+    key, groups = _axis_key(result), _groups(result)
+    most = {1: 4, 2: 2, 3: 2}.get(len(groups), 1)
+    panels = [(*one, group) for one in _panels(result)[:most] for group in groups]
+    what = f"p99 by {'load' if key in LOADS else short_names([key])[key]}"
+    what += "; dashed: goal" if served(result)[0][1].goals else ""
     frame = style.Frame(
-        _heading(result), _subtitle(result, what), panels=len(panels), panel=(3.7, 2.7)
+        _heading(result), _subtitle(result, what), panels=len(panels), panel=(3.7, 2.7), left=0.95
     )
-    for axes, (quantity, quantile) in zip(frame.axes, panels, strict=True):
-        style.panel_title(axes, f"{NAMES[quantity]} {quantile}")
-        for name, color in _colors(result).items():
-            series = _series(result, name)
+    looks, titles = _looks(result), []
+    for axes, (quantity, quantile, group) in zip(frame.axes, panels, strict=True):
+        title = f"{NAMES[quantity]} {quantile} (ms)"
+        style.panel_title(axes, _group_label(result, group) if len(groups) > 1 else title)
+        titles.append(title if len(groups) > 1 else "")
+        along = Along.of(group, key)
+        for name, look in looks.items():
+            series = _series(group, name)
             cells = [getattr(arm.time(quantity), quantile) for _, arm in series]
-            x = along.x[[n for n, _ in series]]
-            order = np.argsort(x, kind="stable")
-            y, arms = style.means_and_arms([cells[n] for n in order])
-            options: JsonDict = {"color": color, "label": name, "linewidth": 1.4}
-            line = _line(series[0][1].depth is None)
-            axes.errorbar(x[order], y, yerr=arms, fmt=line, elinewidth=1, markersize=4, **options)
-        _goal(axes, served(result)[0][1], quantity)
-        _log_if_wide(axes)
+            _draw(axes, along, [n for n, _ in series], cells, look)
+        _goal(axes, served(group)[0][1], quantity)
         along.tick(axes)
-    frame.name_axes(LOADS.get(key, short_names([key])[key]), "ms")
+    frame.name_axes(_axis_name(key), "")
+    for first in range(0, len(panels), len(groups)):
+        _log_if_wide(frame.axes[first : first + len(groups)])
+        frame.axes[first].set_ylabel(titles[first], fontsize=9, color=style.INK)
     frame.legend()
     frame.note(style.interval_note(result))
     return frame.figure
 
 
-def _log_if_wide(axes: Axes) -> None:
-    """A logarithmic axis where an overloaded arm would hide the others."""
-    drawn = [line.get_ydata() for line in axes.lines if np.size(line.get_ydata())]
-    values = np.concatenate([np.asarray(one, float) for one in drawn])
+def _draw(
+    axes: Axes,
+    along: Along,
+    points: Sequence[int],
+    cells: Sequence[Interval | None],
+    look: JsonDict,
+) -> None:
+    """Draw a quantity of an arm along a swept key; ``points`` are those that have a cell."""
+    if any(cells):
+        x = along.x[list(points)]
+        order = np.argsort(x, kind="stable")
+        y, bars = style.means_and_arms([cells[n] for n in order])
+        axes.errorbar(x[order], y, yerr=bars, **look)
+
+
+def _log_if_wide(panels: Sequence[Axes]) -> None:
+    """Common limits, and a logarithmic axis where an overloaded arm would hide the others."""
+    drawn = [line.get_ydata() for axes in panels for line in axes.lines]
+    values = np.concatenate([np.asarray(one, float) for one in drawn if np.size(one)])
     values = values[np.isfinite(values) & (values > 0)]
-    if values.size and values.max() > WIDE * values.min():
-        axes.set_yscale("log")
-        axes.set_title("log scale", loc="right", fontsize=7, color=style.INK)
-        axes.margins(y=0.08)
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.minorticks_off()
-    else:
-        highest = 1.05 * values.max(initial=0.0)  # room for the marker
-        axes.set_ylim(0, max(axes.get_ylim()[1], highest))
+    wide = values.size and values.max() > WIDE * values.min()
+    for axes in panels:
+        if wide:
+            axes.set_yscale("log")
+            axes.set_title("log scale", loc="right", fontsize=7, color=style.INK)
+            axes.margins(y=0.08)
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.minorticks_off()
+        else:
+            highest = 1.05 * values.max(initial=0.0)  # room for the marker
+            axes.set_ylim(0, max(axes.get_ylim()[1], highest))
+    style.share_limits(panels)
 
 
 def _by_arm(result: ResultDocument) -> Figure:
@@ -167,19 +232,19 @@ def _by_arm(result: ResultDocument) -> Figure:
     )
     x = np.arange(len(point.arms), dtype=float)
     for axes, (name, _) in zip(frame.axes, panels, strict=True):
-        style.panel_title(axes, NAMES[name])
+        style.panel_title(axes, f"{NAMES[name]} (ms)")
         for number, quantile in enumerate(QUANTILES):
             cells = [getattr(arm.time(name), quantile) for arm in point.arms]
             y, arms = style.means_and_arms(cells)
             color = style.LINES[number]
             axes.errorbar(x, y, yerr=arms, fmt="o", color=color, label=quantile, elinewidth=1)
         _goal(axes, point, name)
-        _log_if_wide(axes)
+        _log_if_wide([axes])
         axes.set_xlim(-0.5, len(x) - 0.5)
         width = style.pitch(axes) - 0.04
         texts = [arm.name.removeprefix("depth ") for arm in point.arms]
         axes.set_xticks(x, [style.fit(text, width, 9) for text in texts])
-    frame.name_axes("depth or policy", "ms")
+    frame.name_axes("depth or policy", "")
     frame.legend()
     frame.note(style.interval_note(result))
     return frame.figure
@@ -202,26 +267,18 @@ def budgets_figure(result: ResultDocument, key: str) -> Figure:
     style.panel_title(verified, "verified drafts per round")
     style.panel_title(missed, "missed drafts per round")
     speed.axhspan(100 / (1 + limit), 100 * (1 + limit), color=style.PALE, linewidth=0)
-    for arm, color in _colors(result).items():
+    for arm, look in _looks(result).items():
         series = _series(result, arm)
-        line = _line(series[0][1].depth is None)
-        options: JsonDict = {"color": color, "label": arm, "linewidth": 1.4, "markersize": 4}
-        options |= {"fmt": line, "elinewidth": 1, "zorder": 3 if arm == name else 2}
-        panels = (
-            (speed, [_speed_against(points[n], name, arm) for n, _ in series]),
-            (verified, [one.verified for _, one in series]),
-            (missed, [one.missed for _, one in series]),
-        )
-        for axes, cells in panels:
-            if any(cells):
-                x = along.x[[n for n, _ in series]]
-                order = np.argsort(x, kind="stable")
-                y, bars = style.means_and_arms([cells[n] for n in order])
-                axes.errorbar(x[order], y, yerr=bars, **options)
+        shown = [n for n, _ in series]
+        look["zorder"] = 3 if arm == name else 2
+        cells = [_speed_against(points[n], name, arm) for n in shown]
+        _draw(speed, along, shown, cells, look)
+        _draw(verified, along, shown, [one.verified for _, one in series], look)
+        _draw(missed, along, shown, [one.missed for _, one in series], look)
     speed.set_ylim(bottom=max(LEAST_SPEED, speed.get_ylim()[0]))
     for axes in frame.axes:
         along.tick(axes)
-    frame.name_axes(LOADS.get(key, short_names([key])[key]), "")
+    frame.name_axes(_axis_name(key), "")
     frame.legend()
     frame.note(style.interval_note(result))
     return frame.figure
@@ -257,14 +314,14 @@ def timeline_figure(result: ResultDocument) -> Figure:
     heading = f"One replication {start[0].lower()}{start[1:]}"
     what = _subtitle(result, "the same arrivals and lengths for every depth")
     frame = style.Frame(heading, what, panels=len(panels), panel=(4.2, 2.3))
-    colors = _colors(result)
+    looks = _looks(result)
     for axes, (field, label) in zip(frame.axes, panels, strict=True):
         style.panel_title(axes, label)
         for line in shown:
             time, value = numbers(line.time) / 1000, numbers(getattr(line, field))
             every = max(len(time) // STEPS, 1)
-            options: JsonDict = {"color": colors[line.name], "label": line.name, "linewidth": 1}
-            axes.plot(time[::every], value[::every], drawstyle="steps-post", **options)
+            look: JsonDict = {"color": looks[line.name]["color"], "label": line.name}
+            axes.plot(time[::every], value[::every], drawstyle="steps-post", linewidth=1, **look)
         axes.set_ylim(0, max(axes.get_ylim()[1], 1))
     frame.name_axes("time (s)", "")
     frame.legend()
@@ -284,6 +341,14 @@ def _subtitle(result: ResultDocument, what: str) -> str:
 
 
 def _heading(result: ResultDocument) -> str:
-    """The first sentence of the advice, without its numbers in brackets."""
-    found: Sequence[str] = sentences(result)
-    return found[0].split(". ")[0].split(": ")[0].rstrip(".") if found else "A server"
+    """The advice without its numbers in brackets; of groups that differ, what it depends on."""
+    keys = [key for key in swept_keys(result) if key not in LOADS]
+    choices: dict[float | None, set[str]] = defaultdict(set)
+    for _, point in served(result):
+        choices[point.load].add(point.best if point.served else "")
+    if any(len(names) > 1 for names in choices.values()):
+        return f"The best depth depends on {listed(list(short_names(keys).values()))}"
+    if len(groups := result.by_load or ()) > 1:
+        return f"The best depth at each load is the same at every {listed(keys)} of the sweep"
+    first = groups[0].sentence if groups else served(result)[0][1].sentence
+    return first.split(". ")[0].split(": ")[0].rstrip(".")

@@ -29,7 +29,7 @@ from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
 from mtpsim.engine.interrupts import interrupts
 from mtpsim.report.document import Interval, PointResult, ResultDocument
-from mtpsim.report.formatting import level, numbers, point_label, preset_note, title
+from mtpsim.report.formatting import level, numbers, point_label, point_parts, preset_note, title
 
 BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = (
     "#0072B2",
@@ -43,6 +43,7 @@ INK, GREY, PALE, PAPER = "#222222", "#6B6B6B", "#D9D9D9", "#FFFFFF"
 DARK_TEXT, LIGHT_TEXT = "#1A1A1A", "#FDFDFD"
 """Text on a coloured cell, which keeps its colour where a page turns dark."""
 LINES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+COOL, WARM = (BLUE, GREEN, SKY), (VERMILION, ORANGE, PURPLE, "#8C4A1F")
 DASHED = (0, (4, 3))
 MARKER = 6.0
 MAX_PANELS = 6
@@ -176,7 +177,9 @@ class Frame:
         columns = min(max(int((width - 0.3) / entry), 1), len(names))
         rows = -(-len(names) // columns)
         columns = -(-len(names) // rows)
-        lines = rows * (1 + max(name.count("\n") for name in names)) + bool(title)
+        # matplotlib fills one column after the other, as even as possible
+        heights = np.array_split([1 + name.count("\n") for name in names], columns)
+        lines = max(column.sum() for column in heights) + bool(title)
         foot = self._foot
         self._foot += LEGEND_LINE * lines + LEGEND_GAP
         legend = self.figure.legend(
@@ -277,13 +280,29 @@ def write(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:
     axes.text(x, y, text, parse_math=False, **{"fontsize": 9, "color": INK, **options})
 
 
-def panel_title(axes: Axes, text: str) -> None:
-    """Title of one of several panels, at 7 to 9 points; shortened if it is wider."""
+def panel_title(axes: Axes, text: str | Sequence[str]) -> None:
+    """Title of one of several panels, at 7 to 9 points.
+
+    Args:
+        axes (Axes): The panel, of final size.
+        text (str | Sequence[str]): The title, or its parts, which two lines share where one is too
+            narrow; a line that is still wider is shortened.
+    """
     width = axes.bbox.width / axes.figure.dpi + 0.1
-    size = float(np.clip(9 * width / max(width_of(text, 9, bold=True), width), 7, 9))
+    lines = _title_lines([text] if isinstance(text, str) else text, width)
+    size = float(np.clip(9 * width / max(longest(lines, 9, bold=True), width), 7, 9))
     style = {"fontsize": size, "color": INK, "fontweight": "bold"}
-    text = fit(text, width + 0.01, size, bold=True)  # may fit up to rounding
-    axes.set_title(text, style, loc="left", y=1.0, parse_math=False)
+    lines = [fit(line, width + 0.01, size, bold=True) for line in lines]  # may fit up to rounding
+    axes.set_title("\n".join(lines), style, loc="left", y=1.0, parse_math=False)
+
+
+def _title_lines(parts: Sequence[str], width: float) -> list[str]:
+    """The parts of a title on one line if it fits in this width in inches, else on two."""
+    line = ", ".join(parts)
+    if width_of(line, 7, bold=True) <= width or len(parts) < 2:
+        return [line]
+    pairs = ([", ".join(parts[:n]), ", ".join(parts[n:])] for n in range(1, len(parts)))
+    return min(pairs, key=longest)
 
 
 def depth_color(depth: int, deepest: int) -> str:
@@ -416,7 +435,7 @@ def point_panels(
     fits = [draw(axes, point) for axes, point in zip(frame.axes, points, strict=True)]
     if len(points) > 1:
         for axes, point in zip(frame.axes, points, strict=True):
-            panel_title(axes, name_of(result, point))
+            panel_title(axes, point_parts(result, point) or name_of(result, point))
     if not all(fits):
         for axes in frame.axes:
             axes.xaxis.set_major_formatter("{x:.0f}")
@@ -431,7 +450,8 @@ def name_of(result: ResultDocument, point: PointResult) -> str:
 
 def legend_name(result: ResultDocument, point: PointResult) -> str:
     """Name of a point, a line per swept key."""
-    return shorten(name_of(result, point), 60).replace(", ", "\n")
+    lines = point_parts(result, point) or [name_of(result, point)]
+    return "\n".join(shorten(line, 60) for line in lines)
 
 
 def save(figure: Figure, file: Path | IO[str], **options: Any) -> None:

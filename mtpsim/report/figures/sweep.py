@@ -42,8 +42,8 @@ from mtpsim.report.tables.sweep import sweep_heading
 MAX_ROWS = 40
 MAX_CELLS = (13, 9)
 """A map of more rows or columns than these has colours without numbers."""
-MAX_TEXT = 14
-"""Characters of a swept value on an axis."""
+MAX_TEXT, MAX_ROW_TEXT = 14, 36
+"""Characters of a swept value below a map, and at its left."""
 
 
 def values_of(result: ResultDocument, key: str) -> list[Any]:
@@ -120,20 +120,22 @@ class Grid:
 
     @classmethod
     def of(cls, result: ResultDocument, down: str, across: str) -> Grid:
-        """The grid of a sweep over two keys."""
+        """The grid of a sweep over two keys; the first is across where only its values fit."""
         rows, columns = (
             list(map(value_text, _ordered(values_of(result, key)))) for key in (down, across)
         )
+        if max(map(len, rows)) <= MAX_TEXT < max(map(len, columns)):
+            return cls(across, down, columns, rows)
         return cls(down, across, rows, columns)
 
     @property
     def left(self) -> float:
         """Inches that the names of rows need."""
-        return 0.7 + style.longest([style.shorten(row, MAX_TEXT) for row in self.rows])
+        return 0.7 + style.longest([style.shorten(row, MAX_ROW_TEXT) for row in self.rows])
 
     def size(self, width: float, height: float) -> tuple[float, float]:
         """Inches of a figure whose cells have that width and height, within limits."""
-        wide, high = 2.5 + width * len(self.columns), 2.3 + height * len(self.rows)
+        wide, high = 1.7 + self.left + width * len(self.columns), 2.3 + height * len(self.rows)
         return max(min(wide, 11), style.WIDTH), max(min(high, 9), 3.6)
 
     def empty(self) -> Floats:
@@ -161,7 +163,7 @@ class Grid:
         axes.set_xticks(
             range(len(self.columns)), [style.shorten(c, MAX_TEXT) for c in self.columns]
         )
-        axes.set_yticks(range(len(self.rows)), [style.shorten(r, MAX_TEXT) for r in self.rows])
+        axes.set_yticks(range(len(self.rows)), [style.shorten(r, MAX_ROW_TEXT) for r in self.rows])
         if len(self.rows) > MAX_CELLS[0] or len(self.columns) > MAX_CELLS[1]:
             axes.figure.colorbar(axes.images[0], ax=axes)
             return

@@ -14,7 +14,9 @@ from mtpsim.report.tables import serving
 def served_sections(result: ResultDocument, drawn: Mapping[str, Picture]) -> list[Section]:
     """The sections of a server: the answer, latencies, the state of the server."""
     lead, *rest = serving.sentences(result)
-    if not result.by_load:  # the choice, then the numbers that it rests on
+    if (
+        not result.by_load and lead == serving.served(result)[0][1].sentence
+    ):  # the choice, then the numbers that it rests on
         lead, _, facts = lead.partition(": ")
         lead, rest = f"{lead}.", [f"{facts[:1].upper()}{facts[1:]}", *rest]
     top, *others = [name for name in drawn if name != BUDGETS] or [""]

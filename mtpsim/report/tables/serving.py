@@ -14,6 +14,7 @@ from mtpsim.report.formatting import (
     known,
     level,
     plus_minus,
+    set_label,
     shared_decimals,
     short_names,
     swept_keys,
@@ -23,7 +24,6 @@ from mtpsim.report.serving_document import (
     QUANTILES,
     TIMES,
     UNSTABLE,
-    LoadGroup,
     ServedArm,
     ServedPoint,
 )
@@ -50,20 +50,20 @@ RATE = "serving.arrivals.rate"
 PLACES = {"rate": "At", "closed": "With", "burst": "For a burst of"}
 READING = (
     "TPOT: (last - first token time) / (tokens - 1) of a request. ITL: time between two bursts of "
-    "tokens of a request. E2E: from arrival to the last token. Speedup: mean TPOT without drafts "
-    "over that of the depth."
+    "tokens of a request. E2E: from arrival to the last token. TPOT speedup: mean TPOT without "
+    "drafts over that of the depth."
 )
 Cell = Callable[[ServedArm], Interval | None]
 MAIN: dict[str, Cell] = {
     "output\ntok/s": lambda arm: arm.throughput,
-    "tok/s,\nx off": lambda arm: arm.throughput_ratio,
-    "speedup": lambda arm: arm.speedup,
+    "output\nx off": lambda arm: arm.throughput_ratio,
+    "TPOT\nspeedup": lambda arm: arm.speedup,
     "TPOT\np99, ms": lambda arm: arm.tpot.p99,
     "TTFT\np99, ms": lambda arm: arm.ttft.p99,
     "within\ngoals, %": lambda arm: in_percent(arm.good),
     "goodput,\nper s": lambda arm: arm.goodput,
 }
-NARROW = ("output\ntok/s", "speedup", "TPOT\np99, ms", "TTFT\np99, ms", "within\ngoals, %")
+NARROW = ("output\ntok/s", "TPOT\nspeedup", "TPOT\np99, ms", "TTFT\np99, ms", "within\ngoals, %")
 DRAFTS: dict[str, Cell] = {
     "drafts per\nround": lambda arm: arm.drafts,
     "verified\nper round": lambda arm: arm.verified,
@@ -154,10 +154,27 @@ def at_load(point: ServedPoint) -> str:
 
 
 def sentences(result: ResultDocument) -> list[str]:
-    """The advice: by load over a sweep of loads, else of each point."""
-    found: Sequence[ServedPoint | LoadGroup] = [point for _, point in served(result)]
-    texts = [[one.sentence, one.budget_sentence] for one in result.by_load or found]
-    return [text for pair in texts for text in pair if text]
+    """The advice: by load over a sweep of loads, else of each point; each sentence once."""
+    if result.by_load:
+        texts = [(one.sentence, one.budget_sentence) for one in result.by_load]
+        return [text for pair in texts for text in pair if text]
+    where: dict[str, list[str]] = {}
+    for point, found in served(result):
+        for text in filter(None, (found.sentence, found.budget_sentence)):
+            where.setdefault(text, []).append(_place(result, point))
+    return [
+        text if len(labels) == len(served(result)) else f"{'; '.join(labels)}: {text}"
+        for text, labels in where.items()
+    ]
+
+
+def _place(result: ResultDocument, point: PointResult) -> str:
+    """The swept values of a point; that of the load without its name: ``20, resumed = 0``."""
+    names = short_names(swept_keys(result))
+    loads = [f"serving.arrivals.{kind}" for kind in UNITS]
+    texts = [value_text(point.set[key]) for key in loads if key in point.set]
+    others = {key: value for key, value in point.set.items() if key not in loads}
+    return ", ".join(filter(None, [*texts, set_label(others, names)]))
 
 
 def warnings_of(result: ResultDocument) -> list[str]:
@@ -167,15 +184,14 @@ def warnings_of(result: ResultDocument) -> list[str]:
         key: name.removeprefix("arrivals.") for key, name in short_names(swept_keys(result)).items()
     }
     for point, found in served(result):
-        label = ", ".join(f"{value_text(value)}" for value in point.set.values())
+        label = _place(result, point)
         for text in point.warnings:
-            values = [f"{names.get(k, k)} = {value_text(v)}" for k, v in point.set.items()]
-            where.setdefault(text, []).append(", ".join(values))
+            where.setdefault(text, []).append(set_label(point.set, names))
         at = f" at {label}" if label else ""
         over = [arm for arm in found.arms if _queue_grows(arm)]
         if len(over) > 1:
             text = overload_text([(arm.queue[0], arm.queue[1]) for arm in over])
-            where[text] = [listed([arm.name for arm in over]) + at]
+            where.setdefault(text, []).append(listed([arm.name for arm in over]) + at)
         for arm in found.arms:
             for text in arm.warnings:
                 if len(over) < 2 or arm not in over or not text.startswith(UNSTABLE):
@@ -226,7 +242,10 @@ def _rows(result: ResultDocument) -> Iterator[tuple[list[str], ServedPoint, Serv
 
 
 def _lead_columns(keys: Sequence[str]) -> list[Column]:
-    names = [name.removeprefix("arrivals.") for name in short_names(keys).values()]
+    names = [
+        name.removeprefix("arrivals.").replace("closed", "clients")
+        for name in short_names(keys).values()
+    ]
     return [*(Column(name, folds=True) for name in names), Column("depth", left=True)]
 
 

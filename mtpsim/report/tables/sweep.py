@@ -26,6 +26,7 @@ from mtpsim.report.formatting import (
     plus_minus,
     point_label,
     preset_note,
+    set_label,
     shared_decimals,
     short_names,
     swept_keys,
@@ -109,8 +110,7 @@ def batch_sentences(result: ResultDocument) -> list[str]:
 
 def group_label(group: BatchGroup) -> str:
     """The swept values that the points of a group share; may be empty."""
-    names = short_names(list(group.set))
-    return ", ".join(f"{names[key]} = {value_text(v)}" for key, v in group.set.items())
+    return set_label(group.set, short_names(list(group.set)))
 
 
 def _batch_sentence(group: BatchGroup) -> str:
