@@ -11,7 +11,9 @@ import mtpsim
 from mtpsim.cli import main as cli
 from mtpsim.report.engine_flags import engine_flags, schedule_flags
 from mtpsim.report.figures.batch import batch_figure
+from mtpsim.report.html.page import _flags
 from mtpsim.report.tables.sweep import batch_sentences
+from mtpsim.results.document import Result
 from mtpsim.runs import directory as store
 from tests.support.examples import TWO_DEEP, acceptance, independent, linear
 
@@ -187,6 +189,16 @@ def test_one_depth_and_a_schedule_are_written_as_the_report_shows_them(runs, cap
     assert json.loads(out)["speculative_config"]["method"] == "mtp"
     assert exported(capsys, runs / "batch", "--to", "trtllm")[1] == f"{trtllm}\n"
     assert "decoding_type: MTP" in trtllm
+
+
+@pytest.mark.parametrize("name", ["topk", "narrow", "served", "wide"])
+def test_the_page_of_a_tree_has_the_flags_of_export_unless_a_chain_is_faster(runs, capsys, name):
+    """Before, neither a tree nor a server had engine settings."""
+    result = Result.of(json.loads((runs / name / store.RESULT).read_text()))
+    code, out, _ = exported(capsys, runs / name, "--to", "sglang")
+    texts = [flags.text for flags in _flags(result.data)]
+    assert texts == ([] if name == "wide" else [out.strip()])
+    assert (code == 0) == (name != "wide")
 
 
 @pytest.mark.parametrize(
