@@ -308,7 +308,8 @@ def timeline_figure(result: ResultDocument) -> Figure:
     if any(line.kv for line in shown):
         panels.append(("kv", "KV in use (tokens)"))
     if any(point.arm(line.name).depth is None for line in shown):
-        panels.append(("depth", "drafts per request"))
+        budget = any(point.arm(line.name).drafted for line in shown)
+        panels.append(("depth", "verified drafts per request" if budget else "drafts per request"))
     start = at_load(point)
     heading = f"One replication {start[0].lower()}{start[1:]}"
     what = _subtitle(result, "the same arrivals and lengths for every depth")
@@ -325,7 +326,7 @@ def timeline_figure(result: ResultDocument) -> Figure:
     frame.name_axes("time (s)", "")
     frame.legend()
     rest = len(traces) - len(shown)
-    frame.note(f"{counted(rest, 'more depth', 'are')} not shown." if rest else "")
+    frame.note(f"{counted(rest, 'more arm', 'are')} not shown." if rest else "")
     return frame.figure
 
 

@@ -135,6 +135,12 @@ def load_text(load: float, point: ServedPoint) -> str:
     return in_units(load, point.arrivals)
 
 
+def crossing_text(load: float, point: ServedPoint) -> str:
+    """A load between two of the sweep in three digits; clients and requests are whole numbers."""
+    load = float(f"{load:.3g}")
+    return load_text(load if point.arrivals == "rate" else max(load // 1, 1.0), point)
+
+
 def in_units(load: float, arrivals: str) -> str:
     """A load of a kind of arrivals with its unit, in the singular or plural."""
     number = f"{load:,.0f}" if load >= 1000 else f"{load:.4g}"
@@ -184,13 +190,13 @@ def warnings_of(result: ResultDocument) -> list[str]:
         for text in point.warnings:
             where.setdefault(text, []).append(set_label(point.set, names))
         at = f" at {label}" if label else ""
-        over = [arm for arm in found.arms if arm.unstable and len(arm.queue) == 2]
+        over = [arm for arm in found.arms if _queue_grows(arm)]
         if len(over) > 1:
             text = overload_text([(arm.queue[0], arm.queue[1]) for arm in over])
             where.setdefault(text, []).append(listed([arm.name for arm in over]) + at)
         for arm in found.arms:
             for text in arm.warnings:
-                if len(over) < 2 or not text.startswith(UNSTABLE):
+                if len(over) < 2 or arm not in over or not text.startswith(UNSTABLE):
                     where.setdefault(text, []).append(arm.name + at)
     texts = []
     for text, places in _joined(where).items():
@@ -215,6 +221,12 @@ def _joined(where: dict[str, list[str]]) -> dict[str, list[str]]:
         else:
             found |= {text: where[text] for text in texts}
     return found
+
+
+def _queue_grows(arm: ServedArm) -> bool:
+    """Whether the arm is overloaded by a queue, not by a batch that still fills."""
+    queue = tuple(arm.queue)
+    return len(queue) == 2 and overload_text([(queue[0], queue[1])]) in arm.warnings
 
 
 def overload_text(queues: Sequence[tuple[float, float]]) -> str:
