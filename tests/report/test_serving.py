@@ -115,6 +115,9 @@ def test_the_page_has_the_answer_first(result):
     assert found[0].lead == [lead]
     assert result.by_load or found[0].text[0][1:] in answer.sentence
     assert len(found[1].tables[0].content.rows) == 4 * len(result.points)
+    headings = [one.heading for part in found for one in part.pictures]
+    assert not [text for text in headings if lead.startswith(text)]  # said once
+    assert len(set(headings)) == len(headings)
 
 
 def test_a_panel_says_that_its_axis_is_logarithmic():
@@ -187,7 +190,7 @@ def test_a_sweep_over_another_key_than_the_load_names_it():
     drawn = figures(result, [])
     assert {axes.get_xlabel() for axes in drawn["latencies"].axes} == {"resumed"}
     texts = " ".join(text.get_text() for name in drawn for text in drawn[name].findobj(Text))
-    assert "p99 by resumed" in texts
+    assert "Latencies by resumed" in texts
     assert "a marker per resumed" in " ".join(texts.split())
     assert sentences(result) == [ALONE.points[0].serving.sentence]
     assert "off at resumed = 0.146: its queue is odd" in warnings_of(result)

@@ -96,6 +96,14 @@ def test_the_loads_between_which_a_budget_pays():
     )
     every = budget_sentence(points[:2], 0.01)
     assert "over the best fixed depth at every load of the sweep." in every
+    points[2].budgets = []  # a load that it does not serve
+    some = budget_sentence(points[:3], 0.01)
+    assert "at every load that it serves (1 to 4 requests/s)." in some
+    for point in points:
+        point.arrivals = "closed"  # no half clients
+    points[2] = point_at(12.0, NEEDLESS)
+    points[2].arrivals = "closed"
+    assert "up to 10 [4, 12] clients" in budget_sentence(points, 0.01)
 
 
 def test_an_open_load_names_no_border():
