@@ -80,7 +80,17 @@ def _pair(text: str) -> tuple[str, Any]:
 
 
 def _fits(values: JsonDict, chosen: JsonDict) -> bool:
-    return all(values.get(key) == value for key, value in chosen.items())
+    """Whether the swept values, and the keys of those that are tables, are as chosen."""
+    tables = {key: table for key, table in values.items() if isinstance(table, dict)}
+    inner = {f"{key}.{name}": one for key, table in tables.items() for name, one in table.items()}
+    return all((inner | values).get(key) == value for key, value in chosen.items())
+
+
+def _set_text(key: str, value: Any) -> str:
+    """The value as ``--set`` takes it; a table in the quotes of a shell."""
+    if not isinstance(value, dict):
+        return f"{key}={json.dumps(value)}"
+    return f"'{key}={{ {', '.join(f'{k} = {json.dumps(v)}' for k, v in value.items())} }}'"
 
 
 def _one(entries: list[JsonDict], chosen: JsonDict, what: str) -> JsonDict:
@@ -88,7 +98,7 @@ def _one(entries: list[JsonDict], chosen: JsonDict, what: str) -> JsonDict:
     if len(found) == 1:
         return found[0]
     known = "; ".join(
-        ", ".join(f"{key}={json.dumps(value)}" for key, value in entry["set"].items())
+        ", ".join(_set_text(key, value) for key, value in entry["set"].items())
         for entry in found or entries
     )
     advice = f"choose one of: {known}" if known else "the run has no sweep, so leave --set out"
@@ -140,15 +150,31 @@ def _served_arm(document: JsonDict, chosen: JsonDict) -> JsonDict:
 def _served_depth(document: JsonDict, chosen: JsonDict) -> int:
     arm = _served_arm(document, chosen)
     if arm["depth"] is None:
-        raise _wrong("--to", f"{arm['name']} has several depths: export a schedule")
+        _require_depths(arm)
+        raise _wrong(
+            "--to",
+            f"{arm['name']} has several depths, and this format takes one: choose a fixed depth by "
+            '--set "policy=depth K", or export depths by batch (vllm-schedule, trtllm)',
+        )
     if not arm["depth"]:
         raise _wrong("--to", "the best depth is 0 (MTP off): there is nothing to set")
     return int(arm["depth"])
 
 
+def _require_depths(arm: JsonDict) -> None:
+    """Refuse a rule that shares a budget of drafts: it has a depth at no batch."""
+    if arm.get("drafted"):
+        raise _wrong(
+            "--to",
+            f"{arm['name']} shares a budget of drafts between requests and has no depth by batch: "
+            "only vLLM verifies so (--to vllm)",
+        )
+
+
 def _served_schedule(document: JsonDict, chosen: JsonDict) -> list[BatchRange]:
     """Depths by running requests that a policy used, rounded; between them that of the fewer."""
     arm = _served_arm(document, chosen)
+    _require_depths(arm)
     most = int(document["experiment"]["serving"]["max_requests"])
     used = arm["depths"] or [{"running": 1, "depth": _served_depth(document, chosen)}]
     schedule = engine_flags.running_ranges([(one["running"], one["depth"]) for one in used], most)

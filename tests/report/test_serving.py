@@ -115,6 +115,9 @@ def test_the_page_has_the_answer_first(result):
     assert found[0].lead == [lead]
     assert result.by_load or found[0].text[0][1:] in answer.sentence
     assert len(found[1].tables[0].content.rows) == 4 * len(result.points)
+    headings = [one.heading for part in found for one in part.pictures]
+    assert not [text for text in headings if lead.startswith(text)]  # said once
+    assert len(set(headings)) == len(headings)
 
 
 def test_a_panel_says_that_its_axis_is_logarithmic():
@@ -187,7 +190,7 @@ def test_a_sweep_over_another_key_than_the_load_names_it():
     drawn = figures(result, [])
     assert {axes.get_xlabel() for axes in drawn["latencies"].axes} == {"resumed"}
     texts = " ".join(text.get_text() for name in drawn for text in drawn[name].findobj(Text))
-    assert "p99 by resumed" in texts
+    assert "Latencies by resumed" in texts
     assert "a marker per resumed" in " ".join(texts.split())
     assert sentences(result) == [ALONE.points[0].serving.sentence]
     assert "off at resumed = 0.146: its queue is odd" in warnings_of(result)
@@ -246,6 +249,22 @@ def test_a_warning_on_a_load_names_its_key():
     result = deepcopy(SWEPT)
     result.points[0].warnings.append("no depth can")
     assert "rate = 1: no depth can" in warnings_of(result)
+
+
+def test_warnings_that_differ_in_a_percentage_are_one():
+    """Before, each depth of an overloaded server had a sentence of its own."""
+    result = deepcopy(SWEPT)
+    off, one, three, _ = result.points[2].serving.arms
+    off.warnings, one.warnings, three.warnings = (
+        [f"its output is {share} % below"] for share in (4.5, 12, 5.3)
+    )
+    assert "off at 30; depth 1 at 30; depth 3 at 30: its output is 4.5 to 12 % below" in (
+        warnings_of(result)
+    )
+    one.warnings = ["10 % of 2 % are late"]
+    found = warnings_of(result)
+    assert "off at 30; depth 3 at 30: its output is 4.5 to 5.3 % below" in found
+    assert "depth 1 at 30: 10 % of 2 % are late" in found
 
 
 def test_warnings_name_loads_and_depths():

@@ -96,6 +96,14 @@ def test_the_loads_between_which_a_budget_pays():
     )
     every = budget_sentence(points[:2], 0.01)
     assert "over the best fixed depth at every load of the sweep." in every
+    points[2].budgets = []  # a load that it does not serve
+    some = budget_sentence(points[:3], 0.01)
+    assert "at every load that it serves (1 to 4 requests/s)." in some
+    for point in points:
+        point.arrivals = "closed"  # no half clients
+    points[2] = point_at(12.0, NEEDLESS)
+    points[2].arrivals = "closed"
+    assert "up to 10 [4, 12] clients" in budget_sentence(points, 0.01)
 
 
 def test_an_open_load_names_no_border():
@@ -166,8 +174,12 @@ def test_drafts_of_a_run_add_up():
         auc=0.9,
         policies=[{"rule": "budget"}, {"rule": "budget", "stale": 0, "name": "now"}],
     )
-    (point,) = mtpsim.run(mtpsim.parse(text)).data.points
-    served = point.serving
+    result = mtpsim.run(mtpsim.parse(text)).data
+    served = result.points[0].serving
+    panels = figures(result, [])["timeline"].axes
+    titles = [axes.get_title(loc) for axes in panels for loc in ("left", "center")]
+    titles += [text.get_text() for axes in panels for text in axes.texts]
+    assert "verified drafts per request" in titles
     for arm in served.arms:
         verified, accepted = arm.verified.mean, arm.accept_length.mean - 1
         assert verified + arm.unverified.mean == pytest.approx(arm.drafts.mean)

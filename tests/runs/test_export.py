@@ -71,6 +71,16 @@ def runs(tmp_path_factory):
         topk = 2
         nodes = 4
         """,
+        "budget": TREE[: TREE.index("[simulation]")]
+        + """[serving]
+        arrivals = { closed = 2 }
+        prompt = 5
+        output = 30
+        requests = 40
+        policies = ["budget", "ema"]
+        """,
+        "shapes": TREE.replace("[draft]", "[sweep]")
+        + 'draft = [{ tree = "chain" }, { tree = "topk", topk = 2, nodes = 3 }]\n',
         "two": TEXT + '"latency.base" = [10, 20]\n',
     }
     for name, text in texts.items():
@@ -122,6 +132,15 @@ def test_sglang_drafts_a_tree_by_topk(runs, capsys):
     code, out, _ = exported(capsys, runs / "topk", "--to", "sglang")
     flags = "--speculative-num-steps 2 --speculative-eagle-topk 2 --speculative-num-draft-tokens 5"
     assert (code, flags in out) == (0, True)
+
+
+def test_a_swept_shape_is_chosen_by_one_of_its_keys(runs, capsys):
+    whole = 'draft={ tree = "topk", topk = 2, nodes = 3 }'
+    found = [
+        exported(capsys, runs / "shapes", "--to", "sglang", "--set", text)
+        for text in ("draft.tree=topk", "draft.nodes=3", whole)
+    ]
+    assert {(code, "--speculative-eagle-topk 2" in out) for code, out, _ in found} == {(0, True)}
 
 
 def test_a_tree_of_a_server_is_exported_to_the_engine_that_drafts_trees(runs, capsys):
@@ -203,6 +222,22 @@ def test_the_page_of_a_tree_has_the_flags_of_export_unless_a_chain_is_faster(run
         ("two", ["--to", "trtllm"], "2 groups of batches match; choose one of: latency.base=10;"),
         ("batch", ["--to", "sglang"], "3 points match; choose one of: latency.batch=1;"),
         ("batch", ["--to", "sglang", "--set", "latency.batch"], "must be KEY=VALUE"),
+        (
+            "budget",
+            ["--to", "vllm-schedule", "--set", "policy=budget"],
+            "has no depth by batch: only",
+        ),
+        (
+            "budget",
+            ["--to", "sglang", "--set", "policy=budget"],
+            "only vLLM verifies so (--to vllm)",
+        ),
+        ("budget", ["--to", "sglang", "--set", "policy=ema"], 'by --set "policy=depth K", or'),
+        (
+            "shapes",
+            ["--to", "sglang"],
+            """of: 'draft={ tree = "chain" }'; 'draft={ tree = "topk",""",
+        ),
     ],
 )
 def test_export_errors_are_reported(runs, capsys, name, arguments, message):

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from mtpsim.common.arrays import Floats
 from mtpsim.report.document import PointResult, ResultDocument
 from mtpsim.report.figures import style
+from mtpsim.report.figures.panels import point_panels
 from mtpsim.report.formatting import (
     advised_depth,
     best_depth,
@@ -40,7 +41,7 @@ def accepted_figure(result: ResultDocument) -> Figure:
     """Draw how many drafts a round accepts at the greatest depth, against the closed form."""
     heading = _accepted_heading(result.points)
     what = f"accepted drafts per round at {_greatest(result.points)}"
-    frame, remark, shown = style.point_panels(result, heading, what, _draw_accepted, _shares)
+    frame, remark, shown = point_panels(result, heading, what, _draw_accepted, _shares)
     frame.name_axes("accepted drafts", "share of rounds (%)")
     frame.legend()
     below = "Below each number: its simulated share in %. " * shown
@@ -139,7 +140,7 @@ def _span(percents: list[float]) -> str:
 def requests_figure(result: ResultDocument) -> Figure:
     """Draw the quantiles of a request's tokens per second by depth."""
     heading, what = _request_heading(result), "tokens per second of single requests"
-    frame, remark, shown = style.point_panels(result, heading, what, _draw_speeds)
+    frame, remark, shown = point_panels(result, heading, what, _draw_speeds)
     frame.name_axes(style.DEPTH_AXIS, "tokens per second")
     frame.legend()
     below = "Below each depth: the median. " * shown

@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from mtpsim.common.arrays import Floats
 from mtpsim.report.document import Diagnostics, PointResult, ResultDocument
 from mtpsim.report.figures import style
+from mtpsim.report.figures.panels import point_panels
 from mtpsim.report.formatting import (
     advised_depth,
     as_compared,
@@ -210,7 +211,7 @@ def marginal_figure(result: ResultDocument) -> Figure:
     """Draw speedup(k) / speedup(k - 1) as bars from 1, coloured by the verdict on the step."""
     result = as_compared(result)
     what = f"gain of each step, speedup(k) / speedup(k - 1){compared_at(result)}"
-    frame, remark, shown = style.point_panels(result, _marginal_heading(result), what, _draw_steps)
+    frame, remark, shown = point_panels(result, _marginal_heading(result), what, _draw_steps)
     kinds = {kind for point in style.some_points(result)[0] for kind in step_kinds(point)}
     frame.name_axes("step to depth k", "gain of the step (ratio)")
     named = [Patch(**options, label=kind) for kind, options in STYLES.items() if kind in kinds]
