@@ -29,5 +29,6 @@ def run(options: argparse.Namespace) -> int:
     print(encodable(legible(explain(experiment)), sys.stdout.encoding or "utf-8"))
     if lines := exact_lines(experiment):
         print("", *lines, sep="\n")
-    print("", *time_estimate(experiment, cores()), sep="\n")
+    (estimate,) = time_estimate(experiment, cores())
+    print(f"\n{estimate} (first run: +10 to 40 s to compile kernels; pictures: some seconds)")
     return DONE

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import tomllib
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,7 +35,7 @@ from mtpsim.fit.draft_lengths import draft_section
 from mtpsim.fit.limitations import depth_problem
 from mtpsim.fit.model import LogFit, fit_log
 from mtpsim.fit.replay_report import why_no_replay
-from mtpsim.fit.round_times import latency_section, round_times_of
+from mtpsim.fit.round_times import latency_section
 from mtpsim.fit.step_times import is_step_table, read_step_times
 from mtpsim.fit.throughput import SpeedCheck, check_speed, time_warnings_of
 from mtpsim.formula.closed_form import drafts_are_free
@@ -325,11 +325,9 @@ def _write(
     made_by = f"mtpsim fit {names}; set the batch and the length of a request"
     experiment = _fitted(fit, sections, cost, options)
     speed = _speed(fit, experiment, cost, options) if experiment else None
-    warnings = (
-        time_warnings_of(fit, experiment, target=options.target, verify=options.verify)
-        if experiment
-        else []
-    )
+    warnings = list(fit.warnings)
+    if experiment:
+        warnings += time_warnings_of(fit, experiment, target=options.target, verify=options.verify)
     first = [*warnings, *([speed.sentence()] if speed and not speed.agrees else [])]
     head = "".join(f"# {one_line(note)}\n" for note in [*first, made_by, *fit.notes])
     replay = make_replay(fit, asked=options.replay, quiet=options.quiet)
@@ -338,9 +336,7 @@ def _write(
     if options.out is not None and fit.aggregated:
         written += write_chain(options.out, sections, fit.aggregated)
     if options.out is not None and replay:
-        at_setting = replace(fit, times=round_times_of(fit.log), notes=[])
-        latency = _latency(at_setting, cost, like, options) if fit.lengths else latency
-        written += write_replay(options.out, {**sections, "latency": latency}, *replay)
+        written += write_replay(options.out, sections, *replay)
     if options.experiment_only:
         return written
     if options.out is not None:

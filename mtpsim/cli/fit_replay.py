@@ -67,8 +67,7 @@ def write_replay(
     played = {key: sections["simulation"].get(key) for key in ("seed", "confidence", "epsilon")}
     played = {key: value for key, value in played.items() if value is not None}
     played |= {"as_recorded": True, "requests": len(content.accepted) * replay.tokens.requests}
-    without = ["uncertainty", "sweep", *["draft"] * ("lengths" in sections.get("draft", {}))]
-    kept = {key: value for key, value in sections.items() if key not in without}
+    kept = {key: value for key, value in sections.items() if key not in ("uncertainty", "sweep")}
     kept.setdefault("theory", {"measured_at": known})
     source = {"model": "trace", "file": draws.name, "by": "position", "order": "recorded"}
 

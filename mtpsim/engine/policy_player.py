@@ -34,7 +34,7 @@ from mtpsim.latency import CompiledLatency
 from mtpsim.latency.quantile_table import normal_table
 from mtpsim.policy import Environment, PolicySpec
 from mtpsim.policy.base import OptimalControl
-from mtpsim.policy.confidence import AUC, MARGIN
+from mtpsim.policy.confidence import MARGIN, separation
 from mtpsim.policy.off import Off
 from mtpsim.policy.oracle import Oracle
 
@@ -171,16 +171,13 @@ def _engine(
     adaptive: Adaptive, source: Source, latency: CompiledLatency, *, rates: Floats, tokens: int
 ) -> EngineArrays:
     """The engine in which policies play, with speculation enabled."""
-    from scipy.special import ndtri
-
     law, chain = adaptive.confidence, source.hidden_chain
     proposed, states = np.zeros(0, np.int32), 1
     if isinstance(source, ProposingChain):  # confidences are those of proposed drafts
         rates, states = source.offered_rates, source.depth + 1
         proposed = source.proposed.astype(np.int32)
     odds = np.clip(rates, MARGIN, 1 - MARGIN)
-    # The AUC of two normal distributions with equal variance gives the distance of their means.
-    separation = float(np.sqrt(2) * ndtri(adaptive.auc or AUC))
+    apart = separation(adaptive.auc)
     engine = EngineArrays(
         kind=_kind(source),
         by_position=source.clock == "token",
@@ -190,8 +187,8 @@ def _engine(
         full_feedback=adaptive.feedback == "full",
         rates=rates,
         odds_against=(1 - odds) / odds,
-        separation=separation,
-        rejection_factor=float(np.exp(separation**2)),
+        separation=apart,
+        rejection_factor=float(np.exp(apart**2)),
         after_rejection=rates[None],
         laws=law.tables(chain.accept if chain else None) if law else np.zeros((0, 0, 0, 0)),
         tokens=tokens,

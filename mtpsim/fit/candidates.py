@@ -24,6 +24,7 @@ CONDITIONAL = {"rates_are": "conditional"}  # stated, so that a reader need not 
 CLOCKS: tuple[Clock, ...] = ("round", "token")
 LEAN = 2.0  # logits between the longest and shortest drafts of the start point of extreme states
 MAX_LOGIT = 14.0  # of a share of draft lengths: a millionth
+UNSEEN = 3.7  # rounds: upper 97.5 % limit of a Poisson mean of which none is seen
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class LengthLaw:
         depth: greatest number of drafts K.
         numbers: ``[n]`` numbers of drafts that occur, the most frequent one first.
         shares: ``[n]`` shares of rounds that propose them.
+        rounds: number of rounds that the shares are of.
         rows: number of rows.
         order: returns the states of parameters ``[P]`` in the order of the section.
     """
@@ -43,6 +45,7 @@ class LengthLaw:
     depth: int
     numbers: Ints
     shares: Floats
+    rounds: int
     rows: int
     order: Callable[[Floats], Ints]
 
@@ -64,6 +67,25 @@ class LengthLaw:
         logs = np.pad(np.clip(logs, -MAX_LOGIT, MAX_LOGIT), ((0, 0), (1, 0)))
         found[:, self.numbers] = softmax(logs, axis=1)
         return np.asarray(found[self.order(parameters)])
+
+    def limited(self, draws: Floats, fitted: Floats) -> Floats:
+        """Return draws whose share of a number that a state does not propose stays next to 0.
+
+        A log share is normal only where rounds have that number: else it has no lower end, and a
+        symmetric distribution would draw shares near 1.
+
+        Args:
+            draws: ``[n, P]`` draws of the parameters.
+            fitted: ``[P]`` parameters that they are about.
+        """
+        logs = fitted[fitted.size - self.size :].reshape(self.rows, -1)
+        total = np.logaddexp(np.logaddexp.reduce(logs, axis=1), 0.0)
+        most = total + np.log(UNSEEN * self.rows / self.rounds)
+        limits = np.full(fitted.size, np.inf)
+        limits[fitted.size - self.size :] = np.where(
+            logs < most[:, None], most[:, None], np.inf
+        ).ravel()
+        return np.asarray(np.minimum(draws, limits))
 
     def slopes(self, parameters: Floats, weights: Floats) -> Floats:
         """Return the gradient of the sum of ``weights`` times the log shares.
@@ -340,12 +362,17 @@ def with_lengths(candidate: Candidate, drafted: Ints) -> Candidate:
         depth=candidate.depth,
         numbers=found[frequent].astype(np.int64),
         shares=counts[frequent] / drafted.size,
+        rounds=drafted.size,
         rows=states,
         order=order,
     )
     return replace(
         candidate,
-        initial=lambda rates: [np.append(x, law.initial()) for x in candidate.initial(rates)],
+        initial=lambda rates: [
+            # One start point of many parameters, of long sojourns: drafts come in runs.
+            np.append(x, law.initial())
+            for x in candidate.initial(rates)[-1 if states > 2 else 0 :]
+        ],
         section=lambda x: candidate.section(x[: x.size - law.size]),
         is_dynamic=True,
         lengths=law,

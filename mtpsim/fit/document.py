@@ -161,11 +161,12 @@ class FitReport:
         tokens: tokens per request of the candidates' accept lengths: the log's median, or 512.
         held_out: predictions of held-out requests by depth; empty if none are held out.
         by_depth: accept length and ms per round at each depth, measured and predicted; empty if the
-            log has one depth.
+            log has one depth and no random numbers of proposed drafts.
         times: round times.
         speed: tokens per second of the log and of the experiment; None without times.
         notes: what the log can't show, and what was assumed.
-        warnings: mean times that are not plausible, a sentence each.
+        warnings: mean times that are not plausible, and a model whose other depths are refuted, a
+            sentence each.
         replay: accept lengths by posterior replay; None unless asked for.
         other_depths: accept lengths by a token chain with a prior; None where the log has rounds in
             order.
@@ -260,7 +261,7 @@ def fit_report(
         ),
         speed=speed,
         notes=fit.notes,
-        warnings=list(warnings),
+        warnings=list(dict.fromkeys([*fit.warnings, *warnings])),
         replay=replay,
         other_depths=chain_report(fit.log, fit.aggregated, rates.values)
         if fit.aggregated

@@ -142,4 +142,6 @@ def draw_parameters(fit: MleResult, covariance: Floats, count: int, seed: int = 
     normal = rng.standard_normal((count, fit.parameters.size)) @ root.T
     degrees = max(fit.requests, MIN_CLUSTERS) - 1
     scale = np.sqrt(degrees / rng.chisquare(degrees, (count, 1)))
-    return np.asarray(fit.parameters + normal * np.minimum(scale, 10))
+    draws = np.asarray(fit.parameters + normal * np.minimum(scale, 10))
+    law = fit.candidate.lengths
+    return law.limited(draws, fit.parameters) if law else draws

@@ -11,6 +11,7 @@ from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
 from mtpsim.fit.by_depth import measured_at, no_surer
 from mtpsim.fit.depth_validation import HeldOutDepth, held_out_depths
+from mtpsim.fit.draft_lengths import has_random_lengths
 from mtpsim.fit.labelled_tokens import label_tokens
 from mtpsim.fit.mle import MIN_ROWS
 from mtpsim.fit.model import LogFit, kept_rounds
@@ -93,6 +94,12 @@ def why_no_replay(log: Log) -> str:
         return f"it needs at least {MIN_ROWS} requests; the log has {log.count}"
     if not log.sequence.drafted.any():
         return "the log has no drafts"
+    if has_random_lengths(log):
+        return (
+            "rounds propose random numbers of drafts, and at another depth it needs to know what "
+            "drafts that were not proposed would have been; the fitted model with [draft] lengths "
+            "predicts other depths"
+        )
     return ""
 
 

@@ -143,7 +143,7 @@ def _draw_confidences(world, state, decoding, oracle):
                 drafts.confidences[j, i] = recording.confidence[entry, j]
         else:
             if j % CALL == 0:
-                _draw_words(world, state, decoding, j // CALL)
+                _draw_confidence_words(world, state, decoding, j // CALL)
             for i in range(decoding):
                 full = drafts.acceptable[i]
                 here = np.int64(drafts.states[j, i])
@@ -156,7 +156,7 @@ def _draw_confidences(world, state, decoding, oracle):
 
 
 @bare
-def _draw_words(world, state, decoding, call):
+def _draw_confidence_words(world, state, decoding, call):
     """Words of four confidences of each request's round."""
     ints, drafts = state.ints, state.drafts
     calls = drafts.words.shape[0] // CALL

@@ -8,7 +8,7 @@ DSpark (arXiv 2607.05147): drafts are admitted in this order while the expected 
 rise; the budget comes from confidences of earlier steps. xLLM, pull request 2231: each request
 cuts its own drafts.
 
-The kernel is :mod:`mtpsim.kernels.server_budget`.
+The kernel is ``mtpsim.kernels.server_budget``.
 """
 
 from typing import Annotated, Literal, Self

@@ -179,6 +179,17 @@ class Confidence(LawKeys):
         return None
 
 
+def separation(auc: float | None) -> float:
+    """Distance of the means of two normal distributions of variance 1 with this AUC.
+
+    Args:
+        auc: probability that a draw of one exceeds a draw of the other; None: the default.
+    """
+    from scipy.special import ndtri
+
+    return float(np.sqrt(2) * ndtri(auc or AUC))
+
+
 def auc_tables(auc: float | None, rates: Floats) -> Floats:
     """Quantiles of a calibrated confidence, ``[2, P, 1, CELLS + 1]``: rejected, accepted.
 
@@ -189,9 +200,7 @@ def auc_tables(auc: float | None, rates: Floats) -> Floats:
     """
     from scipy.special import expit, logit, ndtri
 
-    # The AUC of two normal distributions with equal variance gives the distance of their means.
-    apart = np.sqrt(2) * ndtri(auc or AUC)
-    grid = np.linspace(0, 1, CELLS + 1)
+    apart, grid = separation(auc), np.linspace(0, 1, CELLS + 1)
     grid[[0, -1]] = 0.25 / CELLS, 1 - 0.25 / CELLS
     scores = ndtri(grid) + apart * np.arange(2)[:, None]
     prior = logit(np.clip(rates, MARGIN, 1 - MARGIN))

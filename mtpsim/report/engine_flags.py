@@ -6,9 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from mtpsim.acceptance.trees import Tree
 from mtpsim.common.arrays import JsonDict
-from mtpsim.report.document import BatchGroup
-from mtpsim.report.formatting import set_label, short_names
+from mtpsim.report.document import BatchGroup, PointResult, ResultDocument
+from mtpsim.report.formatting import advised_depth, set_label, short_names
+from mtpsim.report.serving_document import ServedArm
+from mtpsim.report.tables.serving import at_load
 
 MOST_GROUPS = 4  # of a sweep whose settings are shown; `mtpsim export` writes those of each
 
@@ -106,6 +109,134 @@ def group_flags(groups: Sequence[BatchGroup]) -> list[EngineFlags]:
             where = f", {set_label(group.set, short_names(list(group.set)))}" if group.set else ""
             found += [replace(one, engine=one.engine + where) for one in schedule_flags(ranges)]
     return found
+
+
+def point_flags(result: ResultDocument) -> list[EngineFlags]:
+    """Settings of the best arm of a server at each load, or of the advised depth of each tree.
+
+    Those that several points share are named by all of them; more than four have none.
+    """
+    places: dict[tuple[EngineFlags, ...], list[str]] = {}
+    for point in result.points:
+        found = _served_flags(result, point) if point.serving else _tree_flags(result, point)
+        places.setdefault(tuple(found), []).append(_where(point))
+    if len([found for found in places if found]) > MOST_GROUPS:
+        return []
+    return [
+        replace(one, engine=f"{one.engine}, {'; '.join(labels)}") if len(places) > 1 else one
+        for found, labels in places.items()
+        for one in found
+    ]
+
+
+def _where(point: PointResult) -> str:
+    """The load of a server, if it is swept, and the other swept values."""
+    served, values = point.serving, dict(point.set)
+    load = served and values.pop(f"serving.arrivals.{served.arrivals}", None)
+    start = f"{at_load(served).lower()}, " if served and load is not None else ""
+    return (start + set_label(values, short_names([*values]))).removesuffix(", ")
+
+
+def _served_flags(result: ResultDocument, point: PointResult) -> list[EngineFlags]:
+    """Settings of the best arm; none where it does not serve the load, or an engine lacks it."""
+    if not (point.serving and point.serving.served):
+        return []
+    arm, serving = point.serving.arm(point.serving.best), result.experiment["serving"]
+    if arm.drafted:
+        as_good = map(point.serving.arm, [arm.name, *point.serving.candidates])
+        rules = (
+            rule.drafted
+            for rule in as_good
+            if rule.drafted and is_vllm_adaptive(serving["policies"], rule.name, bound=rule.bound)
+        )
+        drafted = next(rules, None)
+        return [_vllm(adaptive_config(drafted))] if drafted else []
+    if point.tree and not point.tree.is_chain:
+        return _sglang_tree(result, point, arm.depth)
+    if arm.depth is not None:
+        return engine_flags(arm.depth)
+    ranges = _arm_ranges(arm, int(serving["max_requests"]))
+    return schedule_flags(ranges) if any(depth for *_, depth in ranges) else engine_flags(0)
+
+
+def _arm_ranges(arm: ServedArm, most: int) -> list[BatchRange]:
+    return running_ranges([(used.running, used.depth) for used in arm.depths], most)
+
+
+def _tree_flags(result: ResultDocument, point: PointResult) -> list[EngineFlags]:
+    """Settings of a shape at its advised depth; none where a tree, or a chain, is faster."""
+    depth, shape = advised_depth(point), point.advice and point.advice.faster_shape
+    own = point.depths[depth].speedup if depth is not None else None
+    if depth is None or not own:
+        return []
+    if not point.tree or point.tree.is_chain:
+        return [] if shape and shape.kind == "tree" else engine_flags(depth)
+    slower = shape and shape.chain_speedup > (own.exact or 0.0)
+    return [] if slower else _sglang_tree(result, point, depth)
+
+
+def _sglang_tree(
+    result: ResultDocument, point: PointResult, depth: int | None
+) -> list[EngineFlags]:
+    draft = draft_section(result.experiment, point.set)
+    if not depth or not point.tree or draft.get("tree") != "topk":
+        return engine_flags(0) if depth == 0 else []
+    text = sglang_flags(depth, draft["topk"], nodes_to(depth, point.tree.parents))
+    return [EngineFlags("SGLang", text, "flags of sglang.launch_server")]
+
+
+def draft_section(experiment: JsonDict, chosen: JsonDict) -> JsonDict:
+    """The section ``[draft]`` of a point.
+
+    Args:
+        experiment (JsonDict): The experiment of all points.
+        chosen (JsonDict): Swept keys of the point and their values.
+    """
+    draft: JsonDict = {**(experiment.get("draft") or {}), **chosen.get("draft", {})}
+    return draft | {key[6:]: chosen[key] for key in chosen if key.startswith("draft.")}
+
+
+def nodes_to(depth: int, parents: Sequence[int]) -> int:
+    """Nodes of a tree down to a depth; ``parents`` is the parent of each node, 0 the root."""
+    return int((Tree(tuple(parents)).levels <= depth).sum())
+
+
+def is_vllm_adaptive(policies: Sequence[JsonDict], name: str, *, bound: bool) -> bool:
+    """Whether a rule that shares a budget of drafts does so as vLLM does.
+
+    Args:
+        policies (Sequence[JsonDict]): Those of ``[serving]``.
+        name (str): Of the rule.
+        bound (bool): Whether it knows what no engine can know.
+    """
+    rule = next((one for one in policies if (one.get("name") or one["rule"]) == name), {})
+    return not bound and rule.get("search", "global") == "global" and not rule.get("per_request")
+
+
+def adaptive_config(drafted: int) -> JsonDict:
+    """VLLM's speculative config of adaptive verification; ``drafted`` per request, at least 1."""
+    return vllm_config(drafted) | {"enable_adaptive_verification": True}
+
+
+def running_ranges(used: Sequence[tuple[int, float]], most: int) -> list[BatchRange]:
+    """Depths by running requests, rounded; between two numbers that of the fewer requests.
+
+    Args:
+        used (Sequence[tuple[int, float]]): Running requests, ascending, and mean depth.
+        most (int): Running requests at which the last range ends.
+
+    Examples:
+        >>> running_ranges([(2, 3.1), (8, 2.9), (64, 0.0)], 256)
+        [(1, 63, 3), (64, 256, 0)]
+    """
+    schedule: list[BatchRange] = []
+    for number, (running, depth) in enumerate(used):
+        first = running if number else 1
+        last = used[number + 1][0] - 1 if number + 1 < len(used) else most
+        if schedule and schedule[-1][2] == round(depth):
+            first = schedule.pop()[0]
+        schedule.append((first, last, round(depth)))
+    return schedule
 
 
 def vllm_schedule(ranges: Sequence[BatchRange]) -> JsonDict:

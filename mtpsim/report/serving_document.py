@@ -103,7 +103,7 @@ class ServedArm(DocumentSection):
 
     @property
     def unstable(self) -> bool:
-        """Whether the queue grows as long as the run lasts."""
+        """Whether the queue, or the batch, grows as long as the run lasts."""
         return any(text.startswith(UNSTABLE) for text in self.warnings)
 
     def time(self, name: str) -> ServedTime:
@@ -164,9 +164,9 @@ class ServedPoint(DocumentSection):
         requests: kept requests over all replications, per arm.
         goals: limits in ms by name (``ttft``, ``tpot`` ...); empty without.
         share: share of requests that must meet the goals for a depth to be recommended.
-        objective: what arms are compared by: ``tpot`` (least), ``throughput``, ``goodput``, or
-            ``queue`` where it grows under every arm (least growth per second).
-        best: name of the recommended arm; under overload, of that whose queue grows least.
+        objective: what arms are compared by: ``tpot`` (least), ``throughput``, ``goodput``;
+            where no arm serves the load, ``throughput``.
+        best: name of the recommended arm; under overload, of that with the most output.
         candidates: arms that may be the best, at the experiment's confidence.
         within_goals: whether the recommended arm meets the goals; None without goals.
         sentence: the advice in words.
@@ -200,8 +200,8 @@ class ServedPoint(DocumentSection):
 
     @property
     def overloaded(self) -> bool:
-        """Whether the queue grows under every arm."""
-        return all(arm.unstable for arm in self.arms)
+        """Whether no arm serves the load; upper bounds are none."""
+        return all(arm.unstable for arm in self.arms if not arm.bound)
 
     @property
     def served(self) -> bool:
@@ -219,7 +219,7 @@ class LoadTurn(DocumentSection):
 
     Attributes:
         before: the best arm below it; ``none`` where no arm meets the goals, ``overload`` where
-            the queue grows under every arm.
+            no arm serves the load.
         after: the best arm above it, likewise.
         load: interpolated between two loads of the sweep.
         low: nearest load of the sweep below at which ``before`` is certainly best; None without.

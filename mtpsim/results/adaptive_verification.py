@@ -17,7 +17,7 @@ from mtpsim.engine.server_data import Arm
 from mtpsim.report.document import Interval
 from mtpsim.report.formatting import bracketed, in_percent, shared_decimals
 from mtpsim.report.serving_document import ArmGain, BudgetComparison, ServedPoint
-from mtpsim.report.tables.serving import at_load, load_text
+from mtpsim.report.tables.serving import at_load, crossing_text, load_text
 from mtpsim.stats.comparisons import against_one
 from mtpsim.stats.estimators import Estimates
 
@@ -36,9 +36,9 @@ def budget_comparisons(
         limits (tuple[float, float]): Simultaneous confidence, and the relative gain that does not
             matter.
     """
-    found, (confidence, indifference) = [], limits
     if len(stable) < 2:
         return []
+    found, (confidence, indifference) = [], limits
     values = log_speed.linear_combination(np.eye(len(arms))[list(stable)])
     for place, number in enumerate(stable):
         if not arms[number].shares_budget:
@@ -67,7 +67,7 @@ class _Judged(NamedTuple):
     """A rule at a load, against the fixed depths.
 
     ``least`` is its gain over the best of them, ``by`` that one's name; ``instead`` the depth that
-    it gains least over for certain.
+    it gains least over for certain. ``slower``: by more than the indifference.
     """
 
     point: ServedPoint
@@ -87,12 +87,14 @@ def _judged(point: ServedPoint, name: str, indifference: float) -> _Judged | Non
     ends = [(g.mean or 0.0, g.low or 0.0, g.high or 0.0) for g in gains]
     mean, low, high = (min(values) for values in zip(*ends, strict=True))
     status = PAYS if low > indifference else NEEDLESS if high <= indifference else OPEN
-    best, instead = (
-        min(gains, key=lambda g: (g.mean or 0.0, g.over)).over,
-        min(gains, key=lambda g: (g.high or 0.0, g.over)).over,
+    return _Judged(
+        point=point,
+        status=status,
+        least=Interval(mean=mean, low=low, high=high),
+        by=min(gains, key=lambda g: (g.mean or 0.0, g.over)).over,
+        instead=min(gains, key=lambda g: (g.high or 0.0, g.over)).over,
+        slower=high < 1 / (1 + indifference) - 1,
     )
-    slower = high < 1 / (1 + indifference) - 1
-    return _Judged(point, status, Interval(mean=mean, low=low, high=high), best, instead, slower)
 
 
 def budget_sentence(points: Sequence[ServedPoint], indifference: float) -> str:
@@ -110,7 +112,14 @@ def budget_sentence(points: Sequence[ServedPoint], indifference: float) -> str:
     if not name or not found:
         return ""
     clauses = [_alone(found[0], name, indifference)] if len(found) == 1 else []
-    clauses = clauses or list(_by_load(found, name, indifference))
+    every = "at every load of the sweep"
+    if len(found) < len(points):
+        ends = (
+            _number(found[0].point.load or 0.0, found[0].point),
+            load_text(found[-1].point.load or 0.0, found[-1].point),
+        )
+        every = f"at every load that it serves ({' to '.join(ends)})"
+    clauses = clauses or list(_by_load(found, name, indifference, every))
     clauses += _bound(points, name)
     text = "; ".join(clauses)
     return f"{text[0].upper()}{text[1:]}."
@@ -152,12 +161,12 @@ def _range(run: Sequence[_Judged]) -> str:
     return f"{' to '.join(texts)} %"
 
 
-def _by_load(found: Sequence[_Judged], name: str, indifference: float) -> Iterator[str]:
+def _by_load(found: Sequence[_Judged], name: str, indifference: float, every: str) -> Iterator[str]:
     runs = [list(run) for _, run in groupby(found, key=lambda one: one.status)]
     borders = [_border(before[-1], after[0], indifference) for before, after in pairwise(runs)]
     for n, run in enumerate(runs):
         where = _where(run, borders[n - 1] if n else None, borders[n] if n < len(borders) else None)
-        where = where if len(runs) > 1 else "at every load of the sweep"
+        where = where if len(runs) > 1 else every
         if run[0].status == PAYS:
             yield f"{name} gains {_range(run)} over the best fixed depth {where}"
         elif run[0].status == NEEDLESS:
@@ -186,8 +195,8 @@ def _border(before: _Judged, after: _Judged, indifference: float) -> str:
 
 
 def _number(load: float, point: ServedPoint) -> str:
-    """The load in three digits, without its unit."""
-    return load_text(float(f"{load:.3g}"), point).partition(" ")[0]
+    """The load without its unit."""
+    return crossing_text(load, point).partition(" ")[0]
 
 
 def _where(run: Sequence[_Judged], low: str | None, high: str | None) -> str:

@@ -281,10 +281,9 @@ def point_results(points: list[PointData]) -> list[PointResult]:
         [measured.error(found, k) for k in range(1, measured.layout.depth + 1)]
         for measured, found in ((m, m.estimates(m.theory.error)) for m in points)
     ]
-    if len(points) > 1:
-        verdicts = iter(holm_verdicts([error for row in errors for error in row]))
-    else:
-        verdicts = (holm_verdicts([error])[0] for row in errors for error in row)
+    every = [error for row in errors for error in row]
+    several = len(points) > 1
+    verdicts = iter(holm_verdicts(every) if several else [holm_verdicts([e])[0] for e in every])
     found = []
     for measured, row in zip(points, errors, strict=True):
         found.append(_point_result(measured, [next(verdicts) for _ in row]))

@@ -145,6 +145,8 @@ def _budgets_by_load(
         own = [p.serving for p in points if p.serving and group.set.items() <= p.set.items()]
         own.sort(key=lambda point: point.load or 0.0)
         group.budget_sentence = budget_sentence(own, indifference)
+        if group.turns and group.budget_sentence:  # whose loads are others
+            group.sentence = f"{group.sentence[:-2]}; the best arm at each, by whatever lead)."
 
 
 def load_of(serving: dict[str, Any]) -> tuple[str, float | None]:
@@ -301,34 +303,24 @@ def _objective(
 
     Only ``real`` arms are compared, not upper bounds. Arms that meet the goals are compared by
     TPOT, or by throughput where the load is not given by arrivals; where no arm meets them, all by
-    goodput. Arms whose queue grows count only where it grows under all of them: then by how fast it
-    grows, for throughput depends on the length of a run that fills the server.
+    goodput. Arms that are overloaded count only where all of them are: then by throughput.
     """
-    every = [n for n in real if not arms[n].unstable]
-    objective = "throughput" if arrivals in ("closed", "burst") else "tpot"
-    if not every:
-        objective, every = "queue", real
+    served = [n for n in real if not arms[n].unstable]
+    every = served or real
+    objective = "tpot" if served and arrivals not in ("closed", "burst") else "throughput"
     if share is None:
         return objective, every, None
     shares = [arm.good.mean or 0.0 if arm.good else 0.0 for arm in arms]
     if meet := [n for n in every if shares[n] >= share]:
-        return objective, every if objective == "queue" else meet, True
+        return objective, meet if served else every, True
     some = [n for n in every if shares[n] > 0]
-    if some and objective != "queue":
+    if some and served:
         return "goodput", some, False
     return objective, every, False
 
 
 def speed_of(data: ServerData, objective: str) -> Estimates:
     """What is compared by an objective, ``[A]``: more is better."""
-    if objective == "queue":
-        window = data.layout.of("window_ms")
-        first, last = data.layout.of("first_waiting"), data.layout.of("last_waiting")
-
-        def slowness(m: Floats) -> Floats:
-            return np.asarray(m[..., window] / (m[..., last] - m[..., first]))
-
-        return delta_method(slowness, data.tally, _confidence(data))
     return estimates_of(data, objective, inverse=objective == "tpot")
 
 

@@ -19,7 +19,7 @@ from mtpsim.report.formatting import (
     shared_decimals,
 )
 from mtpsim.report.serving_document import LoadGroup, LoadTurn, ServedArm, ServedPoint
-from mtpsim.report.tables.serving import LIMITS, at_load, load_text
+from mtpsim.report.tables.serving import LIMITS, at_load, crossing_text, load_text
 
 NONE = "none"  # the label of a load at which no depth meets the goals
 OVERLOAD = "overload"  # of a load that no depth serves
@@ -44,8 +44,7 @@ def _choice(point: ServedPoint) -> str:
     name = "with MTP off" if point.best == "off" else point.best
     name = f'the policy "{name}"' if point.arm(point.best).depth is None else name
     if point.overloaded:
-        least = name.removeprefix("with ")
-        return f"no depth serves the load, the queue grows at each, least at {least}"
+        return f"no depth serves the load, most output has {name.removeprefix('with ')}"
     if point.within_goals is False:
         need = f"{100 * point.share:g} %"
         return f"no depth meets the goals for {need} of requests; {point.best} comes closest"
@@ -114,8 +113,9 @@ def _labels(points: Sequence[ServedPoint]) -> list[str]:
     found = []
     for point in points:
         label, rules = _label(point), [one.name for one in point.budgets]
-        found.append(next((rule for rule in rules if rule in point.candidates), label))
-        found[-1] = found[-1] if label in rules else label
+        if label in rules:
+            label = next((rule for rule in rules if rule in point.candidates), label)
+        found.append(label)
     return found
 
 
@@ -246,8 +246,7 @@ def _run(name: str) -> str:
 
 def _turn_text(turn: LoadTurn, point: ServedPoint) -> str:
     load, low, high = (
-        load_text(float(f"{end:.3g}"), point) if known(end) else ""
-        for end in (turn.load, turn.low, turn.high)
+        crossing_text(end, point) if known(end) else "" for end in (turn.load, turn.low, turn.high)
     )
     if low and high:
         number, _, unit = load.partition(" ")

@@ -7,6 +7,7 @@ import numpy as np
 from mtpsim.common.arrays import Floats
 from mtpsim.engine.server_data import ServerData
 from mtpsim.report.document import Interval
+from mtpsim.report.serving_document import UNSTABLE
 from mtpsim.report.tables.serving import overload_text
 from mtpsim.stats.estimators import Estimates, delta_method
 
@@ -26,9 +27,12 @@ def warnings_by_arm(data: ServerData) -> list[list[str]]:
     found: list[list[str]] = [_too_few(data, n) for n in range(len(data.arms))]
     if not any(arrivals.get(kind) for kind in DRAINS):
         grown, drift, late = _growth(data), _drift(data), _late(data)
+        closed = bool(arrivals.get("closed"))
+        behind = [False] * len(found) if closed else _falls_behind(data, grown, late)
         for n, texts in enumerate(found):
             # The clients of a closed loop wait for their answers: its queue can't grow for long.
-            text = "" if arrivals.get("closed") else _unstable(data, grown, n)
+            text = "" if closed else _unstable(data, grown, n)
+            text = text or _behind(late, n) * behind[n]
             text = text or _transient(drift, n) or _short(data, n) or _filling(late, n)
             texts += [text] if text else []
     return found
@@ -91,6 +95,23 @@ def is_unstable(data: ServerData, arm: int, grown: Estimates | None = None) -> b
     requests = _column(data, "requests")[arm]
     least = max(GROWTH * requests, LEAST_GROWTH)
     return bool(grown.low[arm] > 0 and grown.values[arm] > least)
+
+
+def _falls_behind(data: ServerData, grown: Estimates, late: Estimates) -> list[bool]:
+    """Whether an arm serves less of its load than one whose queue grows: its batch still fills."""
+    growing = [n for n in range(len(data.arms)) if is_unstable(data, n, grown)]
+    least = max(min((late.values[n] for n in growing), default=np.inf), GROWTH)
+    return [
+        bool(low > 0 and value > least) for low, value in zip(late.low, late.values, strict=True)
+    ]
+
+
+def _behind(late: Estimates, arm: int) -> str:
+    return (
+        f"{UNSTABLE}: its output in the window is {100 * late.values[arm]:.2g} % below that of the "
+        "requests that arrive, less than that of arms whose queue grows; latencies grow with the "
+        "length of the run, and throughput and its ratio to off depend on it"
+    )
 
 
 def _unstable(data: ServerData, grown: Estimates, arm: int) -> str:

@@ -15,7 +15,6 @@ from itertools import accumulate
 from operator import mul
 from typing import Any
 
-from mtpsim.acceptance.trees import Tree
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, nearest
 from mtpsim.common.text import counted
@@ -74,7 +73,17 @@ def _pair(text: str) -> tuple[str, Any]:
 
 
 def _fits(values: JsonDict, chosen: JsonDict) -> bool:
-    return all(values.get(key) == value for key, value in chosen.items())
+    """Whether the swept values, and the keys of those that are tables, are as chosen."""
+    tables = {key: table for key, table in values.items() if isinstance(table, dict)}
+    inner = {f"{key}.{name}": one for key, table in tables.items() for name, one in table.items()}
+    return all((inner | values).get(key) == value for key, value in chosen.items())
+
+
+def _set_text(key: str, value: Any) -> str:
+    """The value as ``--set`` takes it; a table in the quotes of a shell."""
+    if not isinstance(value, dict):
+        return f"{key}={json.dumps(value)}"
+    return f"'{key}={{ {', '.join(f'{k} = {json.dumps(v)}' for k, v in value.items())} }}'"
 
 
 def _one(entries: list[JsonDict], chosen: JsonDict, what: str) -> JsonDict:
@@ -82,7 +91,7 @@ def _one(entries: list[JsonDict], chosen: JsonDict, what: str) -> JsonDict:
     if len(found) == 1:
         return found[0]
     known = "; ".join(
-        ", ".join(f"{key}={json.dumps(value)}" for key, value in entry["set"].items())
+        ", ".join(_set_text(key, value) for key, value in entry["set"].items())
         for entry in found or entries
     )
     advice = f"choose one of: {known}" if known else "the run has no sweep, so leave --set out"
@@ -134,24 +143,34 @@ def _served_arm(document: JsonDict, chosen: JsonDict) -> JsonDict:
 def _served_depth(document: JsonDict, chosen: JsonDict) -> int:
     arm = _served_arm(document, chosen)
     if arm["depth"] is None:
-        raise _wrong("--to", f"{arm['name']} has several depths: export a schedule")
+        _require_depths(arm)
+        raise _wrong(
+            "--to",
+            f"{arm['name']} has several depths, and this format takes one: choose a fixed depth by "
+            '--set "policy=depth K", or export depths by batch (vllm-schedule, trtllm)',
+        )
     if not arm["depth"]:
         raise _wrong("--to", "the best depth is 0 (MTP off): there is nothing to set")
     return int(arm["depth"])
 
 
+def _require_depths(arm: JsonDict) -> None:
+    """Refuse a rule that shares a budget of drafts: it has a depth at no batch."""
+    if arm.get("drafted"):
+        raise _wrong(
+            "--to",
+            f"{arm['name']} shares a budget of drafts between requests and has no depth by batch: "
+            "only vLLM verifies so (--to vllm)",
+        )
+
+
 def _served_schedule(document: JsonDict, chosen: JsonDict) -> list[BatchRange]:
     """Depths by running requests that a policy used, rounded; between them that of the fewer."""
     arm = _served_arm(document, chosen)
+    _require_depths(arm)
     most = int(document["experiment"]["serving"]["max_requests"])
     used = arm["depths"] or [{"running": 1, "depth": _served_depth(document, chosen)}]
-    schedule: list[BatchRange] = []
-    for number, entry in enumerate(used):
-        first = entry["running"] if number else 1
-        last = used[number + 1]["running"] - 1 if number + 1 < len(used) else most
-        if schedule and schedule[-1][2] == round(entry["depth"]):
-            first = schedule.pop()[0]
-        schedule.append((first, last, round(entry["depth"])))
+    schedule = engine_flags.running_ranges([(one["running"], one["depth"]) for one in used], most)
     if not any(depth for *_, depth in schedule):
         raise _wrong("--to", "MTP is off at every batch: there is nothing to set")
     return schedule
@@ -171,9 +190,7 @@ def _tree(document: JsonDict, point: JsonDict) -> JsonDict | None:
     parents = (point.get("tree") or {}).get("parents", [])
     if parents == list(range(len(parents))):
         return None
-    set_: JsonDict = point["set"]
-    draft: JsonDict = {**(document["experiment"].get("draft") or {}), **set_.get("draft", {})}
-    return draft | {key[6:]: set_[key] for key in set_ if key.startswith("draft.")}
+    return engine_flags.draft_section(document["experiment"], point["set"])
 
 
 def _depth_and_survival(
@@ -207,8 +224,7 @@ def _json(value: JsonDict) -> str:
 def vllm(document: JsonDict, chosen: JsonDict) -> str:
     """The advised depth of a point, or adaptive verification."""
     if drafted := _adaptive(document, chosen):
-        config = engine_flags.vllm_config(drafted) | {"enable_adaptive_verification": True}
-        return _json({"speculative_config": config})
+        return _json({"speculative_config": engine_flags.adaptive_config(drafted)})
     depth, _ = _depth_and_survival(document, chosen)
     return _json({"speculative_config": engine_flags.vllm_config(depth)})
 
@@ -221,10 +237,7 @@ def _adaptive(document: JsonDict, chosen: JsonDict) -> int:
     if not arm.get("drafted"):
         return 0
     rules = document["experiment"]["serving"]["policies"]
-    rule: JsonDict = next(
-        (one for one in rules if (one.get("name") or one["rule"]) == arm["name"]), {}
-    )
-    if arm["bound"] or rule.get("search", "global") != "global" or rule.get("per_request"):
+    if not engine_flags.is_vllm_adaptive(rules, arm["name"], bound=arm["bound"]):
         raise _wrong(
             "--to",
             f"{arm['rule']} is given; vLLM's adaptive verification is the rule budget with "
@@ -260,7 +273,6 @@ def sglang(document: JsonDict, chosen: JsonDict) -> str:
         return f"{engine_flags.sglang_flags(depth)}\n"
     if draft["tree"] != "topk":
         raise _wrong("--to", 'the run drafts a tree, and SGLang drafts those of tree = "topk"')
-    levels = Tree(tuple(point["tree"]["parents"])).levels
     shape = (point.get("advice") or {}).get("faster_shape")  # a server has none
     own = point["depths"][depth]["speedup"]["exact"] if shape else 0.0
     if shape and shape["chain_speedup"] > own:
@@ -271,7 +283,7 @@ def sglang(document: JsonDict, chosen: JsonDict) -> str:
             f"{counted(chain, 'draft')} is faster, {shape['chain_speedup']:.3f}x (exact): "
             f"{engine_flags.sglang_flags(chain)}",
         )
-    nodes = int((levels <= depth).sum())
+    nodes = engine_flags.nodes_to(depth, point["tree"]["parents"])
     return f"{engine_flags.sglang_flags(depth, draft['topk'], nodes)}\n"
 
 

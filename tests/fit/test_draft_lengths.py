@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from dataclasses import replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -123,6 +124,13 @@ def test_one_state_has_exactly_the_accept_length_of_the_log(tmp_path):
     assert abs(by_likelihood / length - 1) > 0.02
 
 
+def test_rounds_with_room_for_all_drafts_are_those_of_the_drafter():
+    """After the rounds of the first request 5, 4 and 0 of its tokens are left; of the second 0."""
+    rounds = Rounds(np.array([2, 0, 3, 1], np.uint8), np.full(4, 4, np.uint8), np.array([0, 3, 4]))
+    assert by_drafter(rounds, 4).tolist() == [True, True, False, False]
+    assert by_drafter(rounds, 5).tolist() == [True, False, False, False]
+
+
 def test_ends_of_requests_are_no_random_lengths(tmp_path):
     """Rounds of four drafts, fewer where a request has fewer tokens left."""
     always = [[0, 0, 0, 0, 1.0]] * 2
@@ -174,9 +182,8 @@ def test_the_written_experiment_runs_as_the_log_did(tmp_path, capsys):
     assert np.shape(found["draft"]["lengths"]) == (2, 5)
     assert found["latency"]["target"] == pytest.approx(10)
     assert found["latency"]["verify"] == pytest.approx([11, 12, 13, 14])
-    replay = tomllib.loads((tmp_path / "fitted.replay.toml").read_text())
-    assert "draft" not in replay
-    assert replay["latency"]["verify"][3] == pytest.approx(ms, rel=1e-5)
+    assert not list(tmp_path.glob("*.replay.*"))
+    assert "No posterior replay: rounds propose random numbers of drafts" in shown
     overrides = ["simulation.requests=400", "uncertainty.draws=20"]
     point = mtpsim.run(mtpsim.load(out, overrides)).data.points[0]
     cell = point.depths[4].accept_length
@@ -232,3 +239,70 @@ def test_samples_have_the_proposed_drafts(tmp_path):
     main([*command[:3], "llamacpp-log-debug", "-o", str(log)])
     notes = read_logs([log]).notes
     assert any("steps without drafts are not logged" in note for note in notes)
+
+
+def shorter_drafts(cap, requests, *, by_text, seed, tokens=200):
+    """Rounds of at most ``cap`` drafts; the state of round or text is drawn apart from numbers."""
+    rng, most = np.random.default_rng(seed), 4
+    law, offered = np.cumsum(LENGTHS, axis=1), np.array(OFFERED)[:, 0]
+    size = tokens + most + 1
+    state = (rng.random(requests) < 0.6).astype(int)
+    states = np.empty((requests, size), int)
+    for column in range(size):
+        states[:, column] = state
+        state = np.where(rng.random(requests) < 1 / np.array([12, 18])[state], 1 - state, state)
+    passed = rng.random((requests, size)) < offered[states]
+    at, number, each = np.zeros(requests, int), 0, np.arange(requests)
+    accepted, drafted = np.zeros((2, requests, tokens), np.uint8)
+    while (at < tokens).any():
+        now = states[each, at if by_text else number]
+        proposed = (rng.random(requests)[:, None] >= law[now]).sum(1)
+        proposed = np.where(at < tokens, np.minimum(proposed, cap), 0)
+        if by_text:
+            hits = passed[each[:, None], np.minimum(at[:, None] + np.arange(most), size - 1)]
+        else:
+            hits = rng.random((requests, most)) < offered[now][:, None]
+        hits = (hits & (np.arange(most) < proposed[:, None])).cumprod(1).sum(1)
+        accepted[:, number], drafted[:, number] = hits, proposed
+        at, number = np.where(at < tokens, at + hits + 1, tokens), number + 1
+    used = np.cumsum(accepted.astype(int) + 1, axis=1)
+    kept = (used - accepted - 1) < tokens
+    offsets = np.concatenate([[0], np.cumsum(kept.sum(1))])
+    return Rounds(accepted[kept], drafted[kept], offsets)
+
+
+@pytest.mark.parametrize("by_text", [False, True], ids=["by round", "by text"])
+def test_other_depths_are_those_of_the_same_drafter(by_text, tmp_path, capsys):
+    """The truth is simulated with shorter drafts; a state of the text is refuted and warned of."""
+    path = tmp_path / "log.jsonl"
+    path.write_text(json_lines(shorter_drafts(4, 400, by_text=by_text, seed=11)))
+    assert main(["fit", str(path), "--json", "--candidates", "regime2-round"]) == 0
+    output = capsys.readouterr()
+    report, shown = json.loads(output.out), " ".join(output.err.split())
+    assert report["replay"] is None
+    assert shown.index("predicted at each depth: regime2-round") < shown.index("P(accepted |")
+    off = []
+    for entry in report["by_depth"]:
+        rounds = shorter_drafts(entry["depth"], 4000, by_text=by_text, seed=12)
+        found, truth = entry["predicted"], 1 + rounds.accepted.mean()
+        assert found["high"] - found["low"] < 0.08 * found["mean"]
+        off.append(found["mean"] / truth - 1)
+        if not by_text:
+            assert found["low"] <= truth <= found["high"]
+    assert (off[0] < -0.03) == by_text  # negative control: what the warning is of
+    assert any("measure another depth" in text for text in report["warnings"]) == by_text
+
+
+def test_a_share_of_no_rounds_is_drawn_next_to_0():
+    """A state that never proposes four drafts: a normal log share would be drawn near 1."""
+    never = [LENGTHS[0], [0.8, 0.1, 0.05, 0.05, 0.0]]
+    fit, _ = fitted(proposing(60, 60, seed=1, law=never))
+    law, x = fit.candidate.lengths, fit.parameters.copy()
+    places = np.arange(x.size)[-law.size :].reshape(2, 4)
+    rare = places[law.order(x)[1], list(law.numbers[1:]).index(4)]  # the parameter of this share
+    x[rare] = -10.4
+    covariance = np.zeros((x.size, x.size))
+    covariance[rare, rare] = 36.0
+    drawn = draw_parameters(replace(fit, parameters=x), covariance, 300)
+    assert law.law(drawn[drawn[:, rare].argmax()])[1, 4] < 4 * 2 / 3600
+    assert drawn[:, rare].std() > 1  # negative control: it varies

@@ -7,11 +7,33 @@ import pytest
 from hypothesis import given
 
 from mtpsim.kernels import server_budget
-from mtpsim.kernels.server_state import CHUNK_CONTEXT, DEEPEST, LEVELS, SINCE, STEP, _new_drafts
+from mtpsim.kernels.server_state import (
+    CHUNK_CONTEXT,
+    DEEPEST,
+    DRAFTED,
+    LEVELS,
+    SINCE,
+    STEP,
+    _new_drafts,
+)
 from mtpsim.latency.step_costs import new_costs
 from tests.support.strategies import few, seeds
 
 DRAFT_MS = 2.0
+
+
+def step_of(survival, verify_ms):
+    """World and state of a step; arguments as of :func:`decide`."""
+    requests, depth = survival.shape
+    drafts = _new_drafts(requests, depth, 0)
+    drafts.levels[:] = np.rint(survival.T * LEVELS)
+    drafts.scheduled[:] = depth
+    counts = np.zeros(CHUNK_CONTEXT + 10, np.int64)
+    counts[DEEPEST], counts[DRAFTED] = depth, survival.size
+    table = np.r_[np.full(requests, verify_ms[0]), verify_ms]  # by tokens: one per request at least
+    draft = np.full((depth + 1, requests + 1), DRAFT_MS)
+    world = SimpleNamespace(costs=new_costs(draft, table[None]), speculates=True)
+    return world, SimpleNamespace(drafts=drafts, counts=counts)
 
 
 def decide(survival, verify_ms, early=False):
@@ -21,15 +43,8 @@ def decide(survival, verify_ms, early=False):
         survival: ``[R, K]`` of every draft, in steps of 1 / 1024.
         verify_ms: ``[R K + 1]`` verify time by the number of verified drafts.
     """
-    requests, depth = survival.shape
-    drafts = _new_drafts(requests, depth, 0)
-    drafts.levels[:] = np.rint(survival.T * LEVELS)
-    counts = np.zeros(CHUNK_CONTEXT + 10, np.int64)
-    counts[DEEPEST] = depth
-    table = np.r_[np.full(requests, verify_ms[0]), verify_ms]  # by tokens: one per request at least
-    draft = np.full((depth + 1, requests + 1), DRAFT_MS)
-    world = SimpleNamespace(costs=new_costs(draft, table[None]), speculates=True)
-    state = SimpleNamespace(drafts=drafts, counts=counts)
+    world, state = step_of(survival, verify_ms)
+    requests, drafts = len(survival), state.drafts
     budget = server_budget._budget(world, state, requests, 0, drafts.levels, early)
     server_budget._count(drafts, drafts.levels, requests)
     server_budget._allocate(drafts, requests, budget)
@@ -100,6 +115,20 @@ def test_an_early_search_stops_before_a_step_of_the_table():
     verify_ms = np.where(np.arange(13) > 2, 6.0, 5.0)
     assert decide(survival, verify_ms)[0] == 12
     assert decide(survival, verify_ms, early=True)[0] == 2
+
+
+def test_of_equal_budgets_the_least_is_taken():
+    """1 token in 4 ms, or 1.5 in 6."""
+    assert decide(np.array([[0.5]]), np.array([2.0, 4.0]))[0] == 0
+    assert decide(np.array([[0.5]]), np.array([2.0, 3.99]))[0] == 1
+
+
+def test_a_fall_of_the_verify_time_is_no_reason_for_worthless_drafts():
+    """A request that decides alone counts a draft as free then, not as a gain of time."""
+    survival = np.array([[0.5, 0.0], [0.0, 0.0]])
+    world, state = step_of(survival, np.array([9.0, 8.0, 7.0, 6.0, 5.0]))
+    server_budget._each_alone(world, state, 2, 0)
+    assert state.drafts.verified.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("slope", [0.1, 0.5, 1.0])

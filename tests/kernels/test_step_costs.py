@@ -53,6 +53,23 @@ def test_times_by_depth_are_those_of_the_costs(name):
         assert (time, kernels.draft_ms(found, k, 8)) == pytest.approx((verify[k], draft[k]))
 
 
+@pytest.mark.parametrize("overlap", [False, True])
+@pytest.mark.parametrize("ranks", [1, 3])
+@pytest.mark.parametrize("name", LAWS)
+def test_times_by_verified_drafts_are_those_of_single_steps(name, ranks, overlap):
+    """To the last bit; 5 of the requests draft, the other ones are chunks of prompts."""
+    found = costs_of(law(name))._replace(ranks=ranks, overlap=overlap, overhead_off=0.1)
+    context, cached = 4_000, 9_000.0
+    for requests, depth in product((7, 33), (0, DEPTH)):
+        times = np.empty(5 * DEPTH + 1)
+        kernels.fill_step_ms(found, depth, 5, True, 40, requests, cached, context, times)
+        for drafts, time in enumerate(times):
+            reads = cached + context * (drafts / 5)
+            verify = kernels.verify_ms(found, 40 + drafts, requests, cached, reads)
+            assert time == kernels.step_ms(found, depth, 5, True, verify)
+        assert times[-1] > times[0] or name == "table"
+
+
 def test_nothing_to_do_takes_no_time():
     found = costs_of(law("linear"))
     assert kernels.draft_ms(found, 0, 8) == kernels.draft_ms(found, 3, 0) == 0

@@ -8,6 +8,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.image import imread
 
 from mtpsim.report.document import Interval
+from mtpsim.report.document_shapes import DraftTree
 from mtpsim.report.figures.distributions import (
     accepted_figure,
     density,
@@ -21,6 +22,7 @@ from mtpsim.report.figures.speedup import (
     speedup_figure,
     theory_figure,
 )
+from mtpsim.report.figures.style import whole_dashes
 from mtpsim.report.formatting import value_text
 from mtpsim.report.tables.diagnostics import row_name
 from tests.support.overlaps import texts
@@ -83,6 +85,61 @@ def test_a_map_has_the_longer_names_at_its_left():
     (axes,) = speedup_figure(result).axes
     rows = [label.get_text() for label in axes.get_yticklabels()]
     assert all(row.startswith("topk-3 tree (1 step, ") and "…" not in row for row in rows)
+
+
+def test_equal_panels_are_drawn_once_with_what_their_points_share():
+    points = [
+        example_point({"draft": draft, "latency.batch": batch}, rates=rates, round_time=times)
+        for draft, rates, times in (
+            ({"tree": "chain"}, [0.8] * 3, [76, 98, 118, 139]),
+            (TREE, [0.7] * 2, [76, 98, 118]),
+        )
+        for batch in (1, 16)
+    ]
+    result = document(points)
+    figure = accepted_figure(result)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == ["draft = chain", "draft = topk-3 tree (1 step, 7 nodes)"]
+    assert "Equal panels of several points are drawn once." in texts(figure)
+    assert "accept the most possible (2 to 3)" in " ".join(texts(figure).split())
+    assert "at the greatest depth (2 to 3)" in texts(figure)
+    times = example_round_times(result)
+    assert "A round at the greatest depth (2 to 3) takes" in texts(latency_figure(result, times))
+
+
+def test_a_tree_accepts_a_draft_per_level():
+    result = example_result()
+    result.points[0].tree = DraftTree(
+        parents=[0, 0, 1, 3], probability=[0.1] * 4, accept_length=1.4
+    )
+    assert "40 % accept 3, one per level" in texts(accepted_figure(result))
+
+
+def test_steps_that_pay_are_told_from_the_best_depth():
+    result = example_sweep()
+    assert "Steps up to depth" in texts(marginal_figure(result))
+    result.points[0].advice.verdicts[1] = "negligible"
+    assert "Essential or optional steps by point: 1 to 2; best depth: 2" in texts(
+        marginal_figure(result)
+    )
+
+
+@pytest.mark.parametrize("length", [0.2, 0.41, 0.5, 0.77, 3.0])
+def test_dashes_end_with_the_line(length):
+    _, (dash, gap) = whole_dashes(length, 1.2)
+    count = (72 * length / 1.2 + gap) / (dash + gap)
+    assert count == pytest.approx(round(count))
+    assert dash == pytest.approx(4, rel=0.25)
+
+
+def test_each_of_a_few_different_times_is_a_line():
+    result = example_result()
+    times = np.repeat([80.0, 90.0, 95.0], [10, 30, 20])
+    axes = latency_figure(result, [[times] * 4]).axes[0]
+    lines = np.array(axes.collections[0].get_segments())
+    assert lines[:, 0, 0].tolist() == [80, 90, 95]
+    heights = lines[:, 1, 1] - lines[:, 0, 1]
+    assert heights / heights[1] == pytest.approx([1 / 3, 1, 2 / 3])
 
 
 class TestFigures:

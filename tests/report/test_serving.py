@@ -1,5 +1,6 @@
 """Tables, figures and the page of a simulated server."""
 
+import json
 from copy import deepcopy
 from dataclasses import replace
 from io import StringIO
@@ -9,12 +10,13 @@ from matplotlib.text import Text
 from rich.console import Console
 
 from mtpsim.report.document import Interval, ResultDocument
+from mtpsim.report.engine_flags import point_flags
 from mtpsim.report.figures.gallery import figure, figures
 from mtpsim.report.figures.serving import _looks
 from mtpsim.report.formatting import set_label
 from mtpsim.report.html.page import sections
 from mtpsim.report.html.svg import picture
-from mtpsim.report.serving_document import ServedCapacity
+from mtpsim.report.serving_document import ServedCapacity, ServedDepths
 from mtpsim.report.tables.result import render
 from mtpsim.report.tables.serving import in_units, sample_sentence, sentences, warnings_of
 from mtpsim.results.serving import served_by_load, served_result
@@ -113,6 +115,9 @@ def test_the_page_has_the_answer_first(result):
     assert found[0].lead == [lead]
     assert result.by_load or found[0].text[0][1:] in answer.sentence
     assert len(found[1].tables[0].content.rows) == 4 * len(result.points)
+    headings = [one.heading for part in found for one in part.pictures]
+    assert not [text for text in headings if lead.startswith(text)]  # said once
+    assert len(set(headings)) == len(headings)
 
 
 def test_a_panel_says_that_its_axis_is_logarithmic():
@@ -135,6 +140,9 @@ def test_markers_at_the_top_of_a_panel_are_whole():
             arm.itl.p99 = Interval(mean=high, low=high, high=high)
     panel = next(a for a in figures(result, [])["latencies"].axes if "ITL" in a.get_title("left"))
     assert panel.get_ylim()[1] >= 10.5
+
+
+RUNNING = ((2, 3.1), (4, 2.9), (8, 1.2))
 
 
 def swept_over(values, key, base):
@@ -182,7 +190,7 @@ def test_a_sweep_over_another_key_than_the_load_names_it():
     drawn = figures(result, [])
     assert {axes.get_xlabel() for axes in drawn["latencies"].axes} == {"resumed"}
     texts = " ".join(text.get_text() for name in drawn for text in drawn[name].findobj(Text))
-    assert "p99 by resumed" in texts
+    assert "Latencies by resumed" in texts
     assert "a marker per resumed" in " ".join(texts.split())
     assert sentences(result) == [ALONE.points[0].serving.sentence]
     assert "off at resumed = 0.146: its queue is odd" in warnings_of(result)
@@ -202,6 +210,34 @@ def test_arms_of_a_figure_are_distinguishable():
     assert len({look["color"] for look in looks.values()}) == 9  # off and the bound are grey
     styles = {name: looks[name]["linestyle"] for name in ("depth 7", "ema", "bound")}
     assert styles == {"depth 7": "-", "ema": "--", "bound": ":"}
+
+
+def test_engine_settings_are_those_of_the_best_arm_at_each_load():
+    """Before, the page of a server had none: not those of adaptive verification either."""
+    result = deepcopy(SWEPT)
+    policies = [{"rule": "budget", "name": "early", "search": "prefix"}, {"rule": "budget"}]
+    result.experiment["serving"] = {"max_requests": 64, "policies": policies}
+    slow, middle, fast = (point.serving for point in result.points)
+    for point in (slow, middle, fast):
+        point.within_goals = True
+        point.arms += [replace(point.arms[3], name=n, drafted=3) for n in ("early", "budget")]
+    fast.best, fast.candidates = "early", ["early", "budget"]
+    middle.best = slow.best = "ema"
+    slow.arm("ema").depths[:] = [ServedDepths(running=n, depth=d, share=0.5) for n, d in RUNNING]
+    middle.arm("ema").depths[:] = [ServedDepths(running=1, depth=0.1, share=1)]
+    found = {flags.engine: flags.text for flags in point_flags(result)}
+    schedule = json.loads(found["vLLM, at 1 request/s"].split("'")[1])
+    assert schedule["num_speculative_tokens_per_batch_size"] == [[1, 7, 3], [8, 64, 1]]
+    assert found["vLLM, at 12 requests/s"] == ""
+    adaptive = json.loads(found["vLLM, at 30 requests/s"].split("'")[1])
+    assert adaptive["enable_adaptive_verification"]
+    assert adaptive["num_speculative_tokens"] == 3
+    fast.candidates = ["early"]  # which vLLM cannot run
+    middle.within_goals = False
+    assert {flags.engine for flags in point_flags(result)} == {
+        "vLLM, at 1 request/s",
+        "TensorRT-LLM, at 1 request/s",
+    }
 
 
 def test_a_load_of_one_is_singular():

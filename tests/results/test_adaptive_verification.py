@@ -79,6 +79,8 @@ def test_one_load_is_judged():
     )
     assert "fixed depth 3 is within 1 % of ema (gain 0.3 % [0.1, 0.5]): leave it off." in at[1]
     assert "fixed depth 1 is faster than ema (gain -6.0 %" in at[2]
+    little = budget_sentence([point_at(4.0, (0.5, -0.005, -0.003))], 0.01)
+    assert "fixed depth 1 is within 1 % of ema (gain -0.5 %" in little  # slower, but not by much
     wide = budget_sentence([point_at(4.0, NEEDLESS, half=0.02)], 0.01)
     assert "not known to within 1 %, raise serving.replications." in wide
 
@@ -94,6 +96,14 @@ def test_the_loads_between_which_a_budget_pays():
     )
     every = budget_sentence(points[:2], 0.01)
     assert "over the best fixed depth at every load of the sweep." in every
+    points[2].budgets = []  # a load that it does not serve
+    some = budget_sentence(points[:3], 0.01)
+    assert "at every load that it serves (1 to 4 requests/s)." in some
+    for point in points:
+        point.arrivals = "closed"  # no half clients
+    points[2] = point_at(12.0, NEEDLESS)
+    points[2].arrivals = "closed"
+    assert "up to 10 [4, 12] clients" in budget_sentence(points, 0.01)
 
 
 def test_an_open_load_names_no_border():

@@ -84,12 +84,34 @@ def test_a_depth_whose_queue_grows_is_not_advised():
     assert (one.best, one.arm("depth 3").unstable) == ("ema", True)
     data = overloaded(data)
     found = served_result(data).serving
-    assert (found.best, found.objective) == ("off", "queue")
-    assert "no depth serves the load, the queue grows at each, least at MTP off: " in found.sentence
+    fastest = max(found.arms, key=lambda arm: arm.throughput.mean)
+    assert (found.best, found.objective) == (fastest.name, "throughput")
+    assert f"no depth serves the load, most output has {fastest.name}" in found.sentence.replace(
+        'the policy "ema"', "ema"
+    )
     warned = warnings_of(ResultDocument(points=[served_result(data)]))
     (text,) = [one for one in warned if "the load is more" in one]
     assert text.startswith("off, depth 1, depth 3 and ema at 1: the load is more than they serve:")
     assert "window and 90, 100, 110 and 120 at its end; latencies" in text
+
+
+def test_an_arm_whose_batch_still_fills_does_not_serve_the_load():
+    """Off hides its queue in running requests: less output than arms whose queue grows."""
+    data = server_data(1.0, goals=None)
+    output = data.tally.mean[data.layout.of("output_tokens")]
+    for arm, share in enumerate((0.4, 0.7, 0.8, 0.75)):
+        data = changed(data, arm, tokens=share * output[arm], last_waiting=90.0 * (arm > 0))
+    found = served_result(data).serving
+    assert (found.overloaded, found.best) == (True, "depth 3")
+    assert "its output in the window is 60 % below" in " ".join(found.arm("off").warnings)
+    texts = [t for t in warnings_of(ResultDocument(points=[served_result(data)])) if "more" in t]
+    assert [text.split(":")[0] for text in texts if "the load is" in text] == [
+        "depth 1, depth 3 and ema at 1",
+        "off at 1",
+    ]
+    for arm in (1, 2, 3):  # a short run, in which all servers fill
+        data = changed(data, arm, last_waiting=0.0)
+    assert not served_result(data).serving.arm("off").unstable
 
 
 def overloaded(data):

@@ -11,7 +11,9 @@ import mtpsim
 from mtpsim.cli import main as cli
 from mtpsim.report.engine_flags import engine_flags, schedule_flags
 from mtpsim.report.figures.batch import batch_figure
+from mtpsim.report.html.page import _flags
 from mtpsim.report.tables.sweep import batch_sentences
+from mtpsim.results.document import Result
 from mtpsim.runs import directory as store
 from tests.support.examples import TWO_DEEP, acceptance, independent, linear
 
@@ -68,6 +70,16 @@ def runs(tmp_path_factory):
         topk = 2
         nodes = 4
         """,
+        "budget": TREE[: TREE.index("[simulation]")]
+        + """[serving]
+        arrivals = { closed = 2 }
+        prompt = 5
+        output = 30
+        requests = 40
+        policies = ["budget", "ema"]
+        """,
+        "shapes": TREE.replace("[draft]", "[sweep]")
+        + 'draft = [{ tree = "chain" }, { tree = "topk", topk = 2, nodes = 3 }]\n',
         "two": TEXT + '"latency.base" = [10, 20]\n',
     }
     for name, text in texts.items():
@@ -121,6 +133,15 @@ def test_sglang_drafts_a_tree_by_topk(runs, capsys):
     assert (code, flags in out) == (0, True)
 
 
+def test_a_swept_shape_is_chosen_by_one_of_its_keys(runs, capsys):
+    whole = 'draft={ tree = "topk", topk = 2, nodes = 3 }'
+    found = [
+        exported(capsys, runs / "shapes", "--to", "sglang", "--set", text)
+        for text in ("draft.tree=topk", "draft.nodes=3", whole)
+    ]
+    assert {(code, "--speculative-eagle-topk 2" in out) for code, out, _ in found} == {(0, True)}
+
+
 def test_a_tree_of_a_server_is_exported_to_the_engine_that_drafts_trees(runs, capsys):
     _, out, _ = exported(capsys, runs / "served", "--to", "sglang", "--set", "policy=depth 1")
     assert "steps 1 --speculative-eagle-topk 2 --speculative-num-draft-tokens 3" in out
@@ -170,6 +191,16 @@ def test_one_depth_and_a_schedule_are_written_as_the_report_shows_them(runs, cap
     assert "decoding_type: MTP" in trtllm
 
 
+@pytest.mark.parametrize("name", ["topk", "narrow", "served", "wide"])
+def test_the_page_of_a_tree_has_the_flags_of_export_unless_a_chain_is_faster(runs, capsys, name):
+    """Before, neither a tree nor a server had engine settings."""
+    result = Result.of(json.loads((runs / name / store.RESULT).read_text()))
+    code, out, _ = exported(capsys, runs / name, "--to", "sglang")
+    texts = [flags.text for flags in _flags(result.data)]
+    assert texts == ([] if name == "wide" else [out.strip()])
+    assert (code == 0) == (name != "wide")
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
@@ -190,6 +221,22 @@ def test_one_depth_and_a_schedule_are_written_as_the_report_shows_them(runs, cap
         ("two", ["--to", "trtllm"], "2 groups of batches match; choose one of: latency.base=10;"),
         ("batch", ["--to", "sglang"], "3 points match; choose one of: latency.batch=1;"),
         ("batch", ["--to", "sglang", "--set", "latency.batch"], "must be KEY=VALUE"),
+        (
+            "budget",
+            ["--to", "vllm-schedule", "--set", "policy=budget"],
+            "has no depth by batch: only",
+        ),
+        (
+            "budget",
+            ["--to", "sglang", "--set", "policy=budget"],
+            "only vLLM verifies so (--to vllm)",
+        ),
+        ("budget", ["--to", "sglang", "--set", "policy=ema"], 'by --set "policy=depth K", or'),
+        (
+            "shapes",
+            ["--to", "sglang"],
+            """of: 'draft={ tree = "chain" }'; 'draft={ tree = "topk",""",
+        ),
     ],
 )
 def test_export_errors_are_reported(runs, capsys, name, arguments, message):

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from mtpsim.common.arrays import Floats
 from mtpsim.report.document import PointResult, ResultDocument
 from mtpsim.report.figures import style
+from mtpsim.report.figures.panels import point_panels
 from mtpsim.report.formatting import (
     advised_depth,
     best_depth,
@@ -30,22 +31,37 @@ VISIBLE = 0.002  # share of the peak
 RIDGE = 0.82
 """Height of a density; rows are 1 apart."""
 MAX_RIDGES = 17
-CONSTANT = 1e-9
-"""Relative range of a sample below which the time counts as constant."""
+MAX_VALUES = 40
+"""Different times of a sample up to which each is a line, in single precision."""
 EXACT_DIFFERS = 0.1
 """Difference in percentage points from which the exact solution is drawn beside the closed form."""
 
 
 def accepted_figure(result: ResultDocument) -> Figure:
     """Draw how many drafts a round accepts at the greatest depth, against the closed form."""
-    heading, depth = _accepted_heading(result.points), greatest_depth(result.points[0])
-    what = f"accepted drafts per round at depth {depth}"
-    frame, remark, shown = style.point_panels(result, heading, what, _draw_accepted)
+    heading = _accepted_heading(result.points)
+    what = f"accepted drafts per round at {_greatest(result.points)}"
+    frame, remark, shown = point_panels(result, heading, what, _draw_accepted, _shares)
     frame.name_axes("accepted drafts", "share of rounds (%)")
     frame.legend()
     below = "Below each number: its simulated share in %. " * shown
     frame.note(f"{remark}{below}{style.interval_note(result)}")
     return frame.figure
+
+
+def _shares(point: PointResult) -> tuple[str, ...]:
+    """The shares of accepted drafts in the digits that a picture shows."""
+    found = point.accepted
+    values = [*found.mean, *found.theory] if found else []
+    return tuple(fixed(None if share is None else 100 * share, 1) for share in values)
+
+
+def _greatest(points: Sequence[PointResult]) -> str:
+    """The greatest depth in words: shapes of drafts may differ in theirs."""
+    depths = sorted({greatest_depth(point) for point in points})
+    if len(depths) == 1:
+        return f"depth {depths[0]}"
+    return f"the greatest depth ({depths[0]} to {depths[-1]})"
 
 
 def _draw_accepted(axes: Axes, point: PointResult) -> bool:
@@ -102,11 +118,18 @@ def _accepted_heading(points: list[PointResult]) -> str:
     shares = [numbers(point.accepted.mean) for point in points if point.accepted]
     if not shares:
         return "Nothing was simulated"
-    full, depth = _span([100 * share[-1] for share in shares]), shares[0].size - 1
-    if depth == 1:
+    full = _span([100 * share[-1] for share in shares])
+    depths = {share.size - 1 for share in shares}
+    tree = any(point.tree and not point.tree.is_chain for point in points)
+    if depths == {1} and not tree:
         return f"{full} of rounds accept the draft"
+    most = f"all {max(depths)}"
+    if len(depths) > 1:
+        most = f"the most possible ({min(depths)} to {max(depths)})"
+    elif tree:
+        most = f"{max(depths)}, one per level"
     none = _span([100 * share[0] for share in shares])
-    return f"{none} of rounds accept no draft, {full} accept all {depth}"
+    return f"{none} of rounds accept no draft, {full} accept {most}"
 
 
 def _span(percents: list[float]) -> str:
@@ -117,7 +140,7 @@ def _span(percents: list[float]) -> str:
 def requests_figure(result: ResultDocument) -> Figure:
     """Draw the quantiles of a request's tokens per second by depth."""
     heading, what = _request_heading(result), "tokens per second of single requests"
-    frame, remark, shown = style.point_panels(result, heading, what, _draw_speeds)
+    frame, remark, shown = point_panels(result, heading, what, _draw_speeds)
     frame.name_axes(style.DEPTH_AXIS, "tokens per second")
     frame.legend()
     below = "Below each depth: the median. " * shown
@@ -218,24 +241,24 @@ def latency_figure(result: ResultDocument, round_times: RoundTimes) -> Figure:
     frame.name_axes("time of a round (ms)", "" if alone else "depth")
     frame.note(
         f"{remark}Dots: means. Dark: the best depth. Densities are scaled to the same height; "
-        "a constant time is a line."
+        "each of a few different times is a line."
     )
     return frame.figure
 
 
 def _time_heading(points: list[PointResult]) -> str:
     """Compare the mean round time at the greatest depth with a plain step."""
+    points = [p for p in points if np.isfinite(column(p, "round_time")[[0, -1]]).all()]
     times = [column(point, "round_time") for point in points]
-    times = [t for t in times if np.isfinite(t[[0, -1]]).all()]
     if not times:
         return "Time of a round by depth"
-    depth, ratios = len(times[0]) - 1, [t[-1] / t[0] for t in times]
+    where, ratios = _greatest(points), [t[-1] / t[0] for t in times]
     low, high = f"{min(ratios):.2f}", f"{max(ratios):.2f}"
     span = low if low == high else f"{low} to {high}"
     if len(times) > 1:
-        return f"A round at depth {depth} takes {span} times as long as a plain step"
+        return f"A round at {where} takes {span} times as long as a plain step"
     greatest, plain = _three_digits(times[0][[-1, 0]])
-    return f"A round at depth {depth} takes {greatest} ms, a plain step {plain} ms"
+    return f"A round at {where} takes {greatest} ms, a plain step {plain} ms"
 
 
 def _three_digits(values: Floats) -> list[str]:
@@ -281,8 +304,10 @@ def _draw_ridges(
 
 
 def _draw_ridge(axes: Axes, grid: Floats, sample: Floats, base: float, color: str) -> None:
-    if np.ptp(sample) <= CONSTANT * abs(sample.mean()):
-        axes.vlines(sample[0], base, base + RIDGE, color, linewidth=2.4, zorder=5 - base)
+    values, counts = np.unique(sample.astype(np.float32), return_counts=True)
+    if values.size <= max(1, min(MAX_VALUES, sample.size / 10)):
+        tops = base + RIDGE * counts / counts.max()
+        axes.vlines(values, base, tops, color, linewidth=2.4, zorder=5 - base)
         return
     share = density(sample, grid)
     visible = np.flatnonzero(share > VISIBLE)

@@ -160,10 +160,10 @@ def _over_load(result: ResultDocument) -> Figure:
     key, groups = _axis_key(result), _groups(result)
     most = {1: 4, 2: 2, 3: 2}.get(len(groups), 1)
     panels = [(*one, group) for one in _panels(result)[:most] for group in groups]
-    what = f"p99 by {'load' if key in LOADS else short_names([key])[key]}"
-    what += "; dashed: goal" if served(result)[0][1].goals else ""
+    heading = f"Latencies by {'load' if key in LOADS else short_names([key])[key]}"
+    what = "p99, a line per depth" + "; dashed: goal" * bool(served(result)[0][1].goals)
     frame = style.Frame(
-        _heading(result), _subtitle(result, what), panels=len(panels), panel=(3.7, 2.7), left=0.95
+        heading, _subtitle(result, what), panels=len(panels), panel=(3.7, 2.7), left=0.95
     )
     looks, titles = _looks(result), []
     for axes, (quantity, quantile, group) in zip(frame.axes, panels, strict=True):
@@ -308,7 +308,8 @@ def timeline_figure(result: ResultDocument) -> Figure:
     if any(line.kv for line in shown):
         panels.append(("kv", "KV in use (tokens)"))
     if any(point.arm(line.name).depth is None for line in shown):
-        panels.append(("depth", "drafts per request"))
+        budget = any(point.arm(line.name).drafted for line in shown)
+        panels.append(("depth", "verified drafts per request" if budget else "drafts per request"))
     start = at_load(point)
     heading = f"One replication {start[0].lower()}{start[1:]}"
     what = _subtitle(result, "the same arrivals and lengths for every depth")
@@ -325,7 +326,7 @@ def timeline_figure(result: ResultDocument) -> Figure:
     frame.name_axes("time (s)", "")
     frame.legend()
     rest = len(traces) - len(shown)
-    frame.note(f"{counted(rest, 'more depth', 'are')} not shown." if rest else "")
+    frame.note(f"{counted(rest, 'more arm', 'are')} not shown." if rest else "")
     return frame.figure
 
 

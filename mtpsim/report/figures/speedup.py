@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from mtpsim.common.arrays import Floats
 from mtpsim.report.document import Diagnostics, PointResult, ResultDocument
 from mtpsim.report.figures import style
+from mtpsim.report.figures.panels import point_panels
 from mtpsim.report.formatting import (
     advised_depth,
     as_compared,
@@ -210,7 +211,7 @@ def marginal_figure(result: ResultDocument) -> Figure:
     """Draw speedup(k) / speedup(k - 1) as bars from 1, coloured by the verdict on the step."""
     result = as_compared(result)
     what = f"gain of each step, speedup(k) / speedup(k - 1){compared_at(result)}"
-    frame, remark, shown = style.point_panels(result, _marginal_heading(result), what, _draw_steps)
+    frame, remark, shown = point_panels(result, _marginal_heading(result), what, _draw_steps)
     kinds = {kind for point in style.some_points(result)[0] for kind in step_kinds(point)}
     frame.name_axes("step to depth k", "gain of the step (ratio)")
     named = [Patch(**options, label=kind) for kind, options in STYLES.items() if kind in kinds]
@@ -247,13 +248,13 @@ def _draw_steps(axes: Axes, point: PointResult) -> bool:
     axes.errorbar(
         depths, mean, arms, fmt="none", ecolor=style.INK, elinewidth=1.3, capsize=3, zorder=3
     )
-    axes.hlines(
-        theory, depths - 0.38, depths + 0.38, style.INK, style.DASHED, linewidth=1.2, zorder=3
-    )
     axes.axhline(1, color=style.INK, linewidth=1)
     axes.margins(y=0.08)
     gains = [in_percent(cell, zero=1) for cell in cells_of(point, "marginal")[1:]]
-    return style.value_ticks(axes, 1, [gain_text(gain) for gain in gains])
+    shown = style.value_ticks(axes, 1, [gain_text(gain) for gain in gains])
+    dashes = style.whole_dashes(0.76 * style.pitch(axes), 1.2)
+    axes.hlines(theory, depths - 0.38, depths + 0.38, style.INK, dashes, linewidth=1.2, zorder=3)
+    return shown
 
 
 def _marginal_heading(result: ResultDocument) -> str:
@@ -261,12 +262,7 @@ def _marginal_heading(result: ResultDocument) -> str:
     if not any(map(times_known, points)):
         return "No times are known: the gain is that of the accept length"
     if len(points) > 1:
-        deepest = sorted({_paying_steps(point) for point in points})
-        if len(deepest) > 1:
-            return (
-                f"Number of steps that pay: {deepest[0]} to {deepest[-1]}, depending on the point"
-            )
-        return f"Steps up to depth {deepest[0]} pay at every point"
+        return _steps_by_point(points)
     point = points[0]
     pays, total = _paying_steps(point), greatest_depth(point)
     if pays == total:
@@ -281,6 +277,21 @@ def _marginal_heading(result: ResultDocument) -> str:
     if step_kinds(point)[pays] == "negligible":
         return f"{start}the gain of depth {pays + 1} is negligible ({change:+.1f} %)"
     return f"{start}the gain of depth {pays + 1} is not significant ({change:+.1f} %)"
+
+
+def _steps_by_point(points: Sequence[PointResult]) -> str:
+    """How many steps pay; beside the best depths where negligible steps make them differ."""
+    pairs = [(_paying_steps(point), advised_depth(point)) for point in points]
+    pays, best = [pay for pay, _ in pairs], [depth for _, depth in pairs if depth is not None]
+    steps, depths = (
+        " to ".join(map(str, dict.fromkeys((min(found), max(found)))))
+        for found in (pays, best or [0])
+    )
+    if any(depth not in (None, pay) for pay, depth in pairs):
+        return f"Essential or optional steps by point: {steps}; best depth: {depths}"
+    if len(set(pays)) > 1:
+        return f"Number of steps that pay: {steps}, depending on the point"
+    return f"Steps up to depth {steps} pay at every point"
 
 
 def _paying_steps(point: PointResult) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import textwrap
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
@@ -372,6 +372,19 @@ def _advance(letter: str, bold: bool) -> float:
     return float(font.load_char(ord(letter)).linearHoriAdvance / 65536 / 100)
 
 
+def whole_dashes(length: float, width: float) -> tuple[float, tuple[float, float]]:
+    """Dashes, as long as those of ``DASHED`` or nearly, that end where a line of a length ends.
+
+    Args:
+        length (float): Length of the line in inches.
+        width (float): Its width in points, which scales the dashes.
+    """
+    dash, gap = DASHED[1]
+    count = max(round((72 * length / width + gap) / (dash + gap)), 1)
+    scale = 72 * length / width / (count * (dash + gap) - gap)
+    return 0, (scale * dash, scale * gap)
+
+
 def pitch(axes: Axes) -> float:
     """Inches from one whole number of the x axis to the next."""
     low, high = axes.get_xlim()
@@ -408,39 +421,16 @@ def subtitle_of(result: ResultDocument, what: str) -> str:
 
 def some_points(result: ResultDocument) -> tuple[list[PointResult], str]:
     """Points that get a panel, evenly spread, and a remark where some have none."""
-    total = len(result.points)
+    return spread_evenly(result.points, "points")
+
+
+def spread_evenly(points: list[PointResult], name: str) -> tuple[list[PointResult], str]:
+    """At most as many points as there are panels, and a remark where that is not all."""
+    total = len(points)
     if total <= MAX_PANELS:
-        return result.points, ""
+        return points, ""
     chosen = np.linspace(0, total - 1, MAX_PANELS).round().astype(int)
-    return [result.points[n] for n in chosen], f"{MAX_PANELS} of the {total} points. "
-
-
-def point_panels(
-    result: ResultDocument, heading: str, what: str, draw: Callable[[Axes, PointResult], bool]
-) -> tuple[Frame, str, bool]:
-    """Draw a panel per point, with shared y limits and values below the ticks.
-
-    Args:
-        result: the result document.
-        heading: what the figure finds.
-        what: what it shows.
-        draw: draws a point; returns whether the values below its ticks fit.
-
-    Returns:
-        The figure, a remark on points without a panel, and whether the panels show values: all or
-        none of them.
-    """
-    points, remark = some_points(result)
-    frame = Frame(heading, subtitle_of(result, what), panels=len(points), values=True)
-    fits = [draw(axes, point) for axes, point in zip(frame.axes, points, strict=True)]
-    if len(points) > 1:
-        for axes, point in zip(frame.axes, points, strict=True):
-            panel_title(axes, point_parts(result, point) or name_of(result, point))
-    if not all(fits):
-        for axes in frame.axes:
-            axes.xaxis.set_major_formatter("{x:.0f}")
-    share_limits(frame.axes)
-    return frame, remark, all(fits)
+    return [points[n] for n in chosen], f"{MAX_PANELS} of the {total} {name}. "
 
 
 def name_of(result: ResultDocument, point: PointResult) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import to_toml
 from mtpsim.report.document import Adaptive, PointResult, ResultDocument, Robust, Uncertainty
-from mtpsim.report.engine_flags import EngineFlags, engine_flags, group_flags
+from mtpsim.report.engine_flags import EngineFlags, engine_flags, group_flags, point_flags
 from mtpsim.report.experiment_text import chapters
 from mtpsim.report.formatting import (
     advised_depth,
@@ -139,12 +139,13 @@ def render_page(
 def _flags(result: ResultDocument) -> list[EngineFlags]:
     """Settings for the depth that every point recommends, or for schedules by batch.
 
-    Empty where a point recommends no depth, and where a sweep without a batch has several.
+    Of servers and trees they are those of each point. Empty where a point recommends no depth, and
+    where a sweep without a batch has several.
     """
+    if any(point.serving or (point.tree and not point.tree.is_chain) for point in result.points):
+        return point_flags(result)
     depths = {advised_depth(point) for point in result.points}
-    if None in depths or any(point.serving for point in result.points):
-        return []
-    if any(point.tree and not point.tree.is_chain for point in result.points):
+    if None in depths:
         return []
     if len(depths) == 1:
         return engine_flags(depths.pop() or 0)

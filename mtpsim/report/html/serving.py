@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from mtpsim.report.document import ResultDocument
 from mtpsim.report.figures.serving import BUDGETS
@@ -19,6 +20,7 @@ def served_sections(result: ResultDocument, drawn: Mapping[str, Picture]) -> lis
     ):  # the choice, then the numbers that it rests on
         lead, _, facts = lead.partition(": ")
         lead, rest = f"{lead}.", [f"{facts[:1].upper()}{facts[1:]}", *rest]
+    drawn = {name: _captioned(shown, lead) for name, shown in drawn.items()}
     top, *others = [name for name in drawn if name != BUDGETS] or [""]
     budgets = serving.has_budgets(result)
     capacity = serving.capacity_table(result)
@@ -56,3 +58,11 @@ def served_sections(result: ResultDocument, drawn: Mapping[str, Picture]) -> lis
         Section("warnings", "Warnings", text=warnings),
     ]
     return [section for section in found if not section.empty]
+
+
+def _captioned(shown: Picture, lead: str) -> Picture:
+    """A picture whose heading is not the advice that stands beside it."""
+    if not lead.startswith(shown.heading):
+        return shown
+    text = shown.subtitle
+    return replace(shown, heading=text[:1].upper() + text[1:], subtitle="")

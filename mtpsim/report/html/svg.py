@@ -116,7 +116,8 @@ def _without_texts(figure: Figure) -> Bbox:
     """The part of a figure without heading, subtitle and note, in inches."""
     width, height = figure.get_size_inches()
     top = max(axes.get_position().y1 for axes in figure.axes) * height
-    top += 0.28 if any(axes.get_title(loc="left") for axes in figure.axes) else 0.1
+    titles = [axes.get_title(loc=side) for axes in figure.axes for side in ("left", "right")]
+    top += 0.28 if any(titles) else 0.1
     notes = [text.get_position()[1] for text in figure.texts if text.get_gid() == "note"]
     return Bbox([[0, max(notes, default=0) * height], [width, min(top, height)]])
 

@@ -49,6 +49,9 @@ def print_fit(report: FitReport, to_stdout: bool = True) -> None:
     if report.replay:
         _print_replay(report.replay, console)
         console.print()
+    if report.lengths:
+        _print_caps(report, console)
+        console.print()
     _print_rates(report, console)
     if report.candidates:
         console.print()
@@ -71,7 +74,7 @@ def print_fit(report: FitReport, to_stdout: bool = True) -> None:
     if report.held_out:
         console.print()
         _print_held_out(report, console)
-    if report.by_depth:
+    if report.by_depth and not report.lengths:
         console.print()
         _print_depths(report.by_depth, console)
     if report.other_depths:
@@ -94,7 +97,7 @@ def log_sentence(report: FitReport) -> str:
     )
     if skipped:
         text += f"; {counted(skipped, 'entry', 'were')} set aside"
-    if report.by_depth:
+    if report.by_depth and not report.lengths:
         return f"{text}."
     return f"{text}. Accept length {length.mean:.4f} [{length.low:.4f}, {length.high:.4f}]."
 
@@ -169,9 +172,8 @@ def indistinguishable_sentence(report: FitReport) -> str:
 def clock_sentences(report: FitReport) -> list[str]:
     """Return whether a state that moves by round is refuted, and what follows."""
     found = [test.sentence() for test in report.clock_tests]
-    if any(test.rejected for test in report.clock_tests) and (report.chosen or "").endswith(
-        "round"
-    ):
+    rejected = any(test.rejected for test in report.clock_tests)
+    if rejected and report.replay and (report.chosen or "").endswith("round"):
         found.append(f"{report.chosen} has such a state: take other depths from the replay")
     return [as_sentence(text) for text in found]
 
@@ -217,6 +219,17 @@ def _print_depths(depths: list[AtDepth], console: Console) -> None:
             f"The fit does not reproduce the accept length at depth {', '.join(wrong)}: runs that "
             "differ in more than the depth (prompts, sampling) do not have one model.",
         )
+
+
+def _print_caps(report: FitReport, console: Console) -> None:
+    title = f"Accept length predicted at each depth: {report.chosen} with [draft] lengths"
+    say(console, title, "bold")
+    rows = [
+        [str(entry.depth), _interval(entry.measured, 3), _interval(entry.predicted, 3)]
+        for entry in report.by_depth
+    ]
+    print_table(console, TextTable.of(("depth", "measured", "of the fit"), rows))
+    say(console, "A depth is the most drafts that a round proposes. Intervals: errors of the fit.")
 
 
 def _print_replay(replay: ReplayReport, console: Console) -> None:

@@ -133,6 +133,12 @@ def load_text(load: float, point: ServedPoint) -> str:
     return in_units(load, point.arrivals)
 
 
+def crossing_text(load: float, point: ServedPoint) -> str:
+    """A load between two of the sweep in three digits; clients and requests are whole numbers."""
+    load = float(f"{load:.3g}")
+    return load_text(load if point.arrivals == "rate" else max(load // 1, 1.0), point)
+
+
 def in_units(load: float, arrivals: str) -> str:
     """A load of a kind of arrivals with its unit, in the singular or plural."""
     number = f"{load:,.0f}" if load >= 1000 else f"{load:.4g}"
@@ -182,19 +188,25 @@ def warnings_of(result: ResultDocument) -> list[str]:
         for text in point.warnings:
             where.setdefault(text, []).append(set_label(point.set, names))
         at = f" at {label}" if label else ""
-        over = [arm for arm in found.arms if arm.unstable and len(arm.queue) == 2]
+        over = [arm for arm in found.arms if _queue_grows(arm)]
         if len(over) > 1:
             text = overload_text([(arm.queue[0], arm.queue[1]) for arm in over])
             where.setdefault(text, []).append(listed([arm.name for arm in over]) + at)
         for arm in found.arms:
             for text in arm.warnings:
-                if len(over) < 2 or not text.startswith(UNSTABLE):
+                if len(over) < 2 or arm not in over or not text.startswith(UNSTABLE):
                     where.setdefault(text, []).append(arm.name + at)
     texts = []
     for text, places in where.items():
         named = "; ".join(filter(None, places[:4])) + "; ..." * (len(places) > 4)
         texts.append(f"{named}: {text}" if named else text)
     return [*(result.warnings or []), *texts]
+
+
+def _queue_grows(arm: ServedArm) -> bool:
+    """Whether the arm is overloaded by a queue, not by a batch that still fills."""
+    queue = tuple(arm.queue)
+    return len(queue) == 2 and overload_text([(queue[0], queue[1])]) in arm.warnings
 
 
 def overload_text(queues: Sequence[tuple[float, float]]) -> str:
