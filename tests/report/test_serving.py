@@ -251,6 +251,22 @@ def test_a_warning_on_a_load_names_its_key():
     assert "rate = 1: no depth can" in warnings_of(result)
 
 
+def test_warnings_that_differ_in_a_percentage_are_one():
+    """Before, each depth of an overloaded server had a sentence of its own."""
+    result = deepcopy(SWEPT)
+    off, one, three, _ = result.points[2].serving.arms
+    off.warnings, one.warnings, three.warnings = (
+        [f"its output is {share} % below"] for share in (4.5, 12, 5.3)
+    )
+    assert "off at 30; depth 1 at 30; depth 3 at 30: its output is 4.5 to 12 % below" in (
+        warnings_of(result)
+    )
+    one.warnings = ["10 % of 2 % are late"]
+    found = warnings_of(result)
+    assert "off at 30; depth 3 at 30: its output is 4.5 to 5.3 % below" in found
+    assert "depth 1 at 30: 10 % of 2 % are late" in found
+
+
 def test_warnings_name_loads_and_depths():
     text = " ".join(printed(SWEPT, 170).split())
     assert "depth 3 at 30: a replication is short: its window is" in text

@@ -174,8 +174,12 @@ def test_drafts_of_a_run_add_up():
         auc=0.9,
         policies=[{"rule": "budget"}, {"rule": "budget", "stale": 0, "name": "now"}],
     )
-    (point,) = mtpsim.run(mtpsim.parse(text)).data.points
-    served = point.serving
+    result = mtpsim.run(mtpsim.parse(text)).data
+    served = result.points[0].serving
+    panels = figures(result, [])["timeline"].axes
+    titles = [axes.get_title(loc) for axes in panels for loc in ("left", "center")]
+    titles += [text.get_text() for axes in panels for text in axes.texts]
+    assert "verified drafts per request" in titles
     for arm in served.arms:
         verified, accepted = arm.verified.mean, arm.accept_length.mean - 1
         assert verified + arm.unverified.mean == pytest.approx(arm.drafts.mean)

@@ -192,7 +192,8 @@ def budget_picture(line: dict[str, list[float]]) -> str:
     axes.plot([], [], color=style.GREY, label="running requests (right)")
     axes.set(ylim=(0, 9), xlim=(0, seconds[-1]))
     other = axes.twinx()
-    figure.subplots_adjust(right=0.94)
+    for one in (axes, other):  # room for the labels on the right
+        one.set_position((0.07, 0.2, 0.87, 0.68))
     other.plot(seconds, line["running"], color=style.GREY, lw=1.2)
     other.set(ylim=(0, 1.3 * max(line["running"])))
     other.tick_params(labelsize=8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -53,6 +54,7 @@ READING = (
     "tokens of a request. E2E: from arrival to the last token. TPOT speedup: mean TPOT without "
     "drafts over that of the depth."
 )
+PERCENTAGE = re.compile(r"\d+(?:\.\d+)?(?= %)")
 Cell = Callable[[ServedArm], Interval | None]
 MAIN: dict[str, Cell] = {
     "output\ntok/s": lambda arm: arm.throughput,
@@ -197,10 +199,28 @@ def warnings_of(result: ResultDocument) -> list[str]:
                 if len(over) < 2 or arm not in over or not text.startswith(UNSTABLE):
                     where.setdefault(text, []).append(arm.name + at)
     texts = []
-    for text, places in where.items():
+    for text, places in _joined(where).items():
         named = "; ".join(filter(None, places[:4])) + "; ..." * (len(places) > 4)
         texts.append(f"{named}: {text}" if named else text)
     return [*(result.warnings or []), *texts]
+
+
+def _joined(where: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Warnings that differ in a percentage alone as one, with the least and the greatest."""
+    similar: dict[str, list[str]] = {}
+    for text in where:
+        similar.setdefault(PERCENTAGE.sub("#", text), []).append(text)
+    found = {}
+    for texts in similar.values():
+        shares = {share for text in texts for share in PERCENTAGE.findall(text)}
+        if len(shares) == len(texts) > 1:
+            ends = min(shares, key=float), max(shares, key=float)
+            found[PERCENTAGE.sub(" to ".join(ends), texts[0])] = [
+                place for text in texts for place in where[text]
+            ]
+        else:
+            found |= {text: where[text] for text in texts}
+    return found
 
 
 def _queue_grows(arm: ServedArm) -> bool:
