@@ -25,9 +25,10 @@ from mtpsim.runs import directory as store
 if TYPE_CHECKING:
     from rich.console import Console
 
-INDEPENDENT = (
-    "Intervals of the change treat the runs as independent; where runs share seed and acceptance "
-    "model they are wider than needed."
+INDEPENDENT = "Intervals of the change are of independent runs."
+UNPAIRED = (
+    "Unpaired: intervals of the change are of independent runs. Both have the same seed, so they "
+    "are wider than needed where the acceptance model is the same too."
 )
 
 
@@ -66,7 +67,8 @@ def _print(found: ResultComparison) -> None:
         say(console, "")
         _print_point(point, console, named=len(found.points) > 1)
     if found.points:
-        say(console, INDEPENDENT)
+        seeds_differ = any(change.key == "simulation.seed" for change in found.inputs)
+        say(console, INDEPENDENT if seeds_differ else UNPAIRED)
     if found.only_one:
         say(console, f"Points that only one of the runs has: {found.only_one}.")
 

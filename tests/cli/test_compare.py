@@ -21,10 +21,19 @@ def test_inputs_and_answers_are_compared(cli, runs):
     assert "latency.target 76 20" in found.shown
     assert "-73.68" in found.shown
     assert "The recommended depth changes from 2 to 0." in found.shown
+    assert "Unpaired: intervals of the change are of independent runs." in found.shown
     document = json.loads(cli("compare", *runs, "--json").out)
     assert document["inputs"] == [{"key": "latency.target", "before": 76.0, "after": 20.0}]
     assert document["points"][0]["after"] == 0
     assert "The inputs are the same." in cli("compare", runs[0], runs[0]).shown
+
+
+def test_runs_of_other_seeds_are_independent(cli, runs, tmp_path):
+    other = ("--seed", "2", "--out", tmp_path / "other")
+    assert cli("run", "experiments/article.toml", *FEW, *other).code == 0
+    shown = cli("compare", runs[0], tmp_path / "other").shown
+    assert "Intervals of the change are of independent runs." in shown
+    assert "Unpaired" not in shown
 
 
 def test_objectives_that_differ_are_named(cli, runs, tmp_path):
