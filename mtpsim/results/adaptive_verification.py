@@ -98,7 +98,9 @@ def _judged(point: ServedPoint, name: str, indifference: float) -> _Judged | Non
 
 
 def budget_sentence(points: Sequence[ServedPoint], indifference: float) -> str:
-    """From which load the first rule that shares a budget pays, and where a fixed depth does.
+    """From which load a rule that shares a budget pays, and where a fixed depth does.
+
+    It is the first rule that may be the best arm at a load, else the first.
 
     Args:
         points (Sequence[ServedPoint]): A server at one load, or at several in ascending order.
@@ -107,7 +109,9 @@ def budget_sentence(points: Sequence[ServedPoint], indifference: float) -> str:
     Returns:
         str: Empty without such a rule, or without a fixed depth to compare it with.
     """
-    name = next((one.name for one in points[0].budgets if not points[0].arm(one.name).bound), "")
+    rules = [one.name for one in points[0].budgets if not points[0].arm(one.name).bound]
+    best = (rule for rule in rules if any(rule in point.candidates for point in points))
+    name = next(best, rules[0] if rules else "")
     found = [one for point in points if (one := _judged(point, name, indifference))]
     if not name or not found:
         return ""

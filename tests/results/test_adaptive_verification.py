@@ -129,6 +129,15 @@ def test_rules_that_differ_by_chance_have_one_name(tied, words):
     assert group.sentence.startswith(words)
 
 
+def test_the_rule_that_may_be_the_best_is_judged():
+    point = point_at(4.0, PAYS)
+    point.budgets.insert(
+        0, BudgetComparison(name="depth 1", gains=point_at(4.0, SLOWER).budgets[0].gains)
+    )
+    point.best, point.candidates = "ema", ["ema"]
+    assert budget_sentence([point], 0.01).startswith("At 4 requests/s ema gains 5.0 %")
+
+
 def test_without_a_rule_there_is_no_sentence():
     assert budget_sentence([served_result(server_data(4.0)).serving], 0.01) == ""
 
