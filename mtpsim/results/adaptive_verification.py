@@ -142,12 +142,14 @@ def _alone(found: _Judged, name: str, indifference: float) -> str:
     )
 
 
-def _instead(run: Sequence[_Judged], name: str, indifference: float) -> str:
+def _instead(
+    run: Sequence[_Judged], name: str, indifference: float, *, bordered: bool = False
+) -> str:
     """``fixed depth 3 is within 1 % of adaptive``."""
     names = list(dict.fromkeys(one.instead.removeprefix("depth ") for one in run))
     depths = ", then ".join(names)
     fixed = "MTP off" if depths == "off" else f"fixed depth {depths}"
-    if all(one.slower for one in run):
+    if all(one.slower for one in run) and not bordered:
         return f"{fixed} is faster than {name}"
     within = f"is within {100 * indifference:g} % of {name}"
     return f"{fixed} {within}{', or faster' if any(one.slower for one in run) else ''}"
@@ -174,7 +176,8 @@ def _by_load(found: Sequence[_Judged], name: str, indifference: float, every: st
         if run[0].status == PAYS:
             yield f"{name} gains {_range(run)} over the best fixed depth {where}"
         elif run[0].status == NEEDLESS:
-            yield f"{_instead(run, name, indifference)} {where}: leave it off"
+            bordered = any(borders[max(n - 1, 0) : n + 1])  # there the gain is the indifference
+            yield f"{_instead(run, name, indifference, bordered=bordered)} {where}: leave it off"
         else:
             yield (
                 f"whether {name} gains {100 * indifference:g} % over the best fixed depth is not "

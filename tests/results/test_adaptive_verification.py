@@ -106,6 +106,11 @@ def test_the_loads_between_which_a_budget_pays():
     assert "up to 10 [4, 12] clients" in budget_sentence(points, 0.01)
 
 
+def test_a_border_at_the_indifference_is_not_where_a_depth_is_faster():
+    text = budget_sentence([point_at(4.0, PAYS), point_at(12.0, SLOWER)], 0.01)
+    assert "fixed depth 1 is within 1 % of ema, or faster above" in text
+
+
 def test_an_open_load_names_no_border():
     points = [point_at(1.0, PAYS), point_at(4.0, NEEDLESS, half=0.02), point_at(12.0, SLOWER)]
     text = budget_sentence(points, 0.01)
