@@ -11,6 +11,7 @@ from mtpsim.engine.server_data import Arm
 from mtpsim.report.document import PointResult, ResultDocument
 from mtpsim.report.figures.gallery import figures
 from mtpsim.report.html.page import sections
+from mtpsim.report.html.svg import picture
 from mtpsim.report.serialization import from_json, rows, to_json
 from mtpsim.report.serving_document import ArmGain, BudgetComparison, LoadGroup
 from mtpsim.report.tables.result import render
@@ -168,7 +169,8 @@ def test_a_sweep_draws_and_prints_the_comparison():
     assert group.budget_sentence in printed
     assert "gain of" in printed
     assert "5.0 ±0.2" in printed
-    assert "drafts" in [part.key for part in sections(result, figures(result, []))]
+    drawn = {name: picture(name, one) for name, one in figures(result, []).items()}
+    assert "drafts" in [part.key for part in sections(result, drawn)]
     assert from_json(to_json(result)).points[0].serving.budgets[0].gains[0].over == "off"
     assert not any("budgets" in str(row["quantity"]) for row in rows(result))
 
