@@ -98,7 +98,9 @@ def _judged(point: ServedPoint, name: str, indifference: float) -> _Judged | Non
 
 
 def budget_sentence(points: Sequence[ServedPoint], indifference: float) -> str:
-    """From which load the first rule that shares a budget pays, and where a fixed depth does.
+    """From which load a rule that shares a budget pays, and where a fixed depth does.
+
+    It is the first rule that may be the best arm at a load, else the first.
 
     Args:
         points (Sequence[ServedPoint]): A server at one load, or at several in ascending order.
@@ -107,7 +109,9 @@ def budget_sentence(points: Sequence[ServedPoint], indifference: float) -> str:
     Returns:
         str: Empty without such a rule, or without a fixed depth to compare it with.
     """
-    name = next((one.name for one in points[0].budgets if not points[0].arm(one.name).bound), "")
+    rules = [one.name for one in points[0].budgets if not points[0].arm(one.name).bound]
+    best = (rule for rule in rules if any(rule in point.candidates for point in points))
+    name = next(best, rules[0] if rules else "")
     found = [one for point in points if (one := _judged(point, name, indifference))]
     if not name or not found:
         return ""
@@ -138,12 +142,14 @@ def _alone(found: _Judged, name: str, indifference: float) -> str:
     )
 
 
-def _instead(run: Sequence[_Judged], name: str, indifference: float) -> str:
+def _instead(
+    run: Sequence[_Judged], name: str, indifference: float, *, bordered: bool = False
+) -> str:
     """``fixed depth 3 is within 1 % of adaptive``."""
     names = list(dict.fromkeys(one.instead.removeprefix("depth ") for one in run))
     depths = ", then ".join(names)
     fixed = "MTP off" if depths == "off" else f"fixed depth {depths}"
-    if all(one.slower for one in run):
+    if all(one.slower for one in run) and not bordered:
         return f"{fixed} is faster than {name}"
     within = f"is within {100 * indifference:g} % of {name}"
     return f"{fixed} {within}{', or faster' if any(one.slower for one in run) else ''}"
@@ -170,7 +176,8 @@ def _by_load(found: Sequence[_Judged], name: str, indifference: float, every: st
         if run[0].status == PAYS:
             yield f"{name} gains {_range(run)} over the best fixed depth {where}"
         elif run[0].status == NEEDLESS:
-            yield f"{_instead(run, name, indifference)} {where}: leave it off"
+            bordered = any(borders[max(n - 1, 0) : n + 1])  # there the gain is the indifference
+            yield f"{_instead(run, name, indifference, bordered=bordered)} {where}: leave it off"
         else:
             yield (
                 f"whether {name} gains {100 * indifference:g} % over the best fixed depth is not "

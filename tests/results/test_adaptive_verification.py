@@ -11,6 +11,7 @@ from mtpsim.engine.server_data import Arm
 from mtpsim.report.document import PointResult, ResultDocument
 from mtpsim.report.figures.gallery import figures
 from mtpsim.report.html.page import sections
+from mtpsim.report.html.svg import picture
 from mtpsim.report.serialization import from_json, rows, to_json
 from mtpsim.report.serving_document import ArmGain, BudgetComparison, LoadGroup
 from mtpsim.report.tables.result import render
@@ -106,6 +107,11 @@ def test_the_loads_between_which_a_budget_pays():
     assert "up to 10 [4, 12] clients" in budget_sentence(points, 0.01)
 
 
+def test_a_border_at_the_indifference_is_not_where_a_depth_is_faster():
+    text = budget_sentence([point_at(4.0, PAYS), point_at(12.0, SLOWER)], 0.01)
+    assert "fixed depth 1 is within 1 % of ema, or faster above" in text
+
+
 def test_an_open_load_names_no_border():
     points = [point_at(1.0, PAYS), point_at(4.0, NEEDLESS, half=0.02), point_at(12.0, SLOWER)]
     text = budget_sentence(points, 0.01)
@@ -127,6 +133,15 @@ def test_rules_that_differ_by_chance_have_one_name(tied, words):
     ]
     (group,) = by_load(results, lambda point, *_: (6.0 - point.load, 0.0, 0.0))
     assert group.sentence.startswith(words)
+
+
+def test_the_rule_that_may_be_the_best_is_judged():
+    point = point_at(4.0, PAYS)
+    point.budgets.insert(
+        0, BudgetComparison(name="depth 1", gains=point_at(4.0, SLOWER).budgets[0].gains)
+    )
+    point.best, point.candidates = "ema", ["ema"]
+    assert budget_sentence([point], 0.01).startswith("At 4 requests/s ema gains 5.0 %")
 
 
 def test_without_a_rule_there_is_no_sentence():
@@ -154,7 +169,8 @@ def test_a_sweep_draws_and_prints_the_comparison():
     assert group.budget_sentence in printed
     assert "gain of" in printed
     assert "5.0 ±0.2" in printed
-    assert "drafts" in [part.key for part in sections(result, figures(result, []))]
+    drawn = {name: picture(name, one) for name, one in figures(result, []).items()}
+    assert "drafts" in [part.key for part in sections(result, drawn)]
     assert from_json(to_json(result)).points[0].serving.budgets[0].gains[0].over == "off"
     assert not any("budgets" in str(row["quantity"]) for row in rows(result))
 

@@ -12,7 +12,7 @@ from mtpsim.kernels.server_layout import METRICS
 from mtpsim.report.document import Interval, ResultDocument
 from mtpsim.report.serialization import from_json, rows, to_json
 from mtpsim.report.serving_document import UNSTABLE
-from mtpsim.report.tables.serving import warnings_of
+from mtpsim.report.tables.serving import sentences, warnings_of
 from mtpsim.results.comparison import compare
 from mtpsim.results.serving import served_by_load, served_result
 from mtpsim.results.serving_advice import by_load
@@ -112,6 +112,19 @@ def test_an_arm_whose_batch_still_fills_does_not_serve_the_load():
     for arm in (1, 2, 3):  # a short run, in which all servers fill
         data = changed(data, arm, last_waiting=0.0)
     assert not served_result(data).serving.arm("off").unstable
+
+
+@pytest.mark.parametrize(("rate", "tied"), [(3.0, False), (1.0, True)])
+def test_the_fastest_of_swept_shapes_is_named(rate, tied):
+    """Made-up shapes: the second one serves requests as at another load."""
+    shapes = {"chain": 1.0, "optimal": rate}
+    points = [served_result(server_data(load, goals=None)) for load in shapes.values()]
+    for point, tree in zip(points, shapes, strict=True):
+        point.set, point.serving.load = {"serving.arrivals.rate": 1.0, "draft": {"tree": tree}}, 1.0
+    *_, text = sentences(ResultDocument(points=points))
+    assert text.startswith("At 1 request/s the fastest shape of drafts is ")
+    assert ("chain" in text, "optimal" in text, "overlap" in text) == (True, tied, tied)
+    assert "fastest shape" not in " ".join(sentences(ResultDocument(points=points[:1])))
 
 
 def overloaded(data):

@@ -159,7 +159,7 @@ def sentences(result: ResultDocument) -> list[str]:
     """The advice: by load over a sweep of loads, else of each point; each sentence once."""
     if result.by_load:
         texts = [(one.sentence, one.budget_sentence) for one in result.by_load]
-        return [text for pair in texts for text in pair if text]
+        return [text for pair in texts for text in pair if text] + _shape_sentences(result)
     where: dict[str, list[str]] = {}
     for point, found in served(result):
         for text in filter(None, (found.sentence, found.budget_sentence)):
@@ -167,7 +167,29 @@ def sentences(result: ResultDocument) -> list[str]:
     return [
         text if len(labels) == len(served(result)) else f"{'; '.join(labels)}: {text}"
         for text, labels in where.items()
-    ]
+    ] + _shape_sentences(result)
+
+
+def _shape_sentences(result: ResultDocument) -> list[str]:
+    """The fastest of the swept shapes of drafts at each load, or those whose intervals overlap."""
+    loads: dict[str, list[tuple[float, float, str]]] = {}
+    for point, found in served(result):
+        others = [key for key in point.set if not key.startswith("serving.arrivals.")]
+        if others != ["draft"]:
+            return []
+        best, more = found.arm(found.best), found.arrivals in ("closed", "burst")
+        cell, sign = (best.throughput, -1) if more else (best.tpot.mean, 1)
+        if found.served and cell.low is not None and cell.high is not None:
+            low, high = sorted((sign * cell.low, sign * cell.high))
+            text = f"{value_text(point.set['draft'])} ({best.name})"
+            loads.setdefault(at_load(found), []).append((high, low, text))
+    texts = []
+    for place, shapes in loads.items():
+        least = min(shapes)
+        names = [text for _, low, text in sorted(shapes) if low <= least[0]]
+        tie = ", whose intervals overlap" if len(names) > 1 else ""
+        texts.append(f"{place} the fastest shape of drafts is {' or '.join(names)}{tie}.")
+    return texts if any(len(shapes) > 1 for shapes in loads.values()) else []
 
 
 def _place(result: ResultDocument, point: PointResult) -> str:
