@@ -266,7 +266,7 @@ def _refuted(base: LogFit, chosen: MleResult) -> list[str]:
     return [
         f"a state that moves by round is refuted, and {chosen.candidate.name} with [draft] lengths "
         "has one: where acceptance and proposed drafts belong to the text, accept lengths below "
-        f"depth {base.log.depth} are higher than predicted (by 7 to 10 % at half the depth and "
+        f"depth {base.log.depth} are higher than predicted (by 4 to 10 % at half the depth and "
         "less, in a made-up log); measure another depth"
     ]
 
