@@ -1,6 +1,7 @@
 """Every shipped experiment at reduced size, by the command line: results that its header states."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -340,7 +341,7 @@ def test_adaptive_verification(document):
         assert -0.13 < gains[load]["oracle_budget"]["mean"] < -0.025
     (group,) = found["by_load"]
     assert group["budget_sentence"].startswith("Fixed depth 7 is within 1 % of adaptive up to 2")
-    assert "fixed depth 3 is faster than adaptive above" in group["budget_sentence"]
+    assert re.search(r"fixed depth 3 is .* or faster above", group["budget_sentence"])
 
 
 def test_adaptive_verification_beyond_graphs(document):

@@ -143,7 +143,7 @@ def test_the_schedule_that_a_policy_used_is_exported(tmp_path, capsys):
     assert ranges[:2] == [[1, 2, 2], [3, 4, 1]]
     assert exported("vllm", "policy=depth 2")[0] == 0
     for to, chosen, message in (
-        ("vllm", "policy=table", "table has several depths: export a schedule"),
+        ("vllm", "policy=table", "table has several depths, and this format takes one"),
         ("vllm", "policy=off", "the best depth is 0 (MTP off): there is nothing to set"),
         (
             "vllm",
@@ -173,7 +173,7 @@ def test_adaptive_verification_is_exported_to_the_engine_that_has_it(file, tmp_p
     for to, name, message in (
         ("vllm", "early", "early (search early, stale 1, smoothing 0.0) is given; vLLM's"),
         ("vllm", "oracle_budget", "vLLM's adaptive verification is the rule budget with"),
-        ("sglang", "budget", "budget has several depths: export a schedule"),
+        ("sglang", "budget", "budget shares a budget of drafts between requests"),
     ):
         assert main(["export", run, "--to", to, "--set", f"policy={name}"]) == 2
         assert message in capsys.readouterr().err
