@@ -54,7 +54,7 @@ NOISE = ("Traceback", "Exception ignored", "Error", "Warning", "CANCELLED")
 BLIND = """
 import sys
 from mtpsim.engine import interrupts
-interrupts.GRACE_SECONDS = 1e9
+interrupts.command_interruptible.__wrapped__.__defaults__ = (1e9,)  # of `grace`
 interrupts._Interrupts.check = lambda self: None
 from mtpsim.__main__ import entry
 entry()
