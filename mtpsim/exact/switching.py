@@ -58,7 +58,7 @@ class Rows:
     """Rows of a table of control: what is known of the earlier rounds of a request.
 
     Row 0 is for a request without any, row k + 1 for a round before at depth k. Where drafts lose
-    acceptance for good after depth 0, K more rows are for rounds before at depths 1 to K of a
+    acceptance permanently after depth 0, K more rows are for rounds before at depths 1 to K of a
     request that has been at depth 0. A single row stands for all if none of it matters.
 
     Attributes:

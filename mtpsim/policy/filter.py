@@ -25,8 +25,8 @@ class Filter(PolicySpec):
     def parameters(self, environment: Environment) -> Floats:
         """Start ``[S]``, transitions ``[C, K+1, K+1, S, S]`` of a round, and a table of choices.
 
-        Transitions are by what drafts have lost (C is 2, or 3 if some of it for good), by depth and
-        by accepted drafts. The table has depths ``[R, G]`` over the belief, or values
+        Transitions are by what drafts have lost (C is 2, or 3 if part of the loss is permanent), by
+        depth and by accepted drafts. The table has depths ``[R, G]`` over the belief, or values
         ``[R, S, K+1]``.
         """
         optimal = environment.solve(0.0)

@@ -145,8 +145,6 @@ def _budgets_by_load(
         own = [p.serving for p in points if p.serving and group.set.items() <= p.set.items()]
         own.sort(key=lambda point: point.load or 0.0)
         group.budget_sentence = budget_sentence(own, indifference)
-        if group.turns and group.budget_sentence:  # whose loads are others
-            group.sentence = f"{group.sentence[:-2]}; the best arm at each, by whatever lead)."
 
 
 def load_of(serving: dict[str, Any]) -> tuple[str, float | None]:

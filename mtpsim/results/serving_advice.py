@@ -232,6 +232,8 @@ def _by_load(points: Sequence[ServedPoint], turns: Sequence[LoadTurn]) -> str:
         return f"{text[0].upper()}{text[1:]}"
     parts = [f"{_run(turn.before)} up to {_turn_text(turn, points[0])}" for turn in turns]
     text = f"{', '.join(parts)}, then {_run(names[-1])}"
+    if any(point.budgets for point in points):  # their sentence follows, with other loads
+        reach += "; the best arm at each load, however small its lead"
     return f"{text[0].upper()}{text[1:]} (loads {reach})."
 
 

@@ -146,7 +146,7 @@ def test_comparison_detects_a_missing_cost():
 
 
 def test_a_draft_that_lost_acceptance_makes_the_oracle_stay_on():
-    """Three rows know a request that was off; what it can lose for good is worth a slow round."""
+    """Three rows know a request that was off; avoiding a permanent loss is worth a slow round."""
     found = []
     for resumed in (0.0, 0.5):
         given = {"rounds": 200, "options": {"resumed": resumed, "catch_up": 1e-9}}

@@ -39,6 +39,15 @@ TREE = f"""\
 requests = 100
 [draft]
 """
+SERVED = (
+    TREE[: TREE.index("[simulation]")]
+    + """[serving]
+arrivals = { closed = 2 }
+prompt = 5
+output = 30
+requests = 40
+"""
+)
 UNTIMED = "[latency]\ntarget = 10\nverify = [10, 10]\ndraft = [0, 0]\n"
 
 
@@ -60,25 +69,8 @@ def runs(tmp_path_factory):
         "wide": TREE.replace("[simulation]", "batch = 20\n[simulation]")
         + 'tree = "topk"\ntopk = 2\nnodes = 4\n',
         "narrow": TREE + 'tree = "topk"\ntopk = 2\nnodes = 3\n',
-        "served": TREE[: TREE.index("[simulation]")]
-        + """[serving]
-        arrivals = { closed = 2 }
-        prompt = 5
-        output = 30
-        requests = 40
-        [draft]
-        tree = "topk"
-        topk = 2
-        nodes = 4
-        """,
-        "budget": TREE[: TREE.index("[simulation]")]
-        + """[serving]
-        arrivals = { closed = 2 }
-        prompt = 5
-        output = 30
-        requests = 40
-        policies = ["budget", "ema"]
-        """,
+        "served": SERVED + '[draft]\ntree = "topk"\ntopk = 2\nnodes = 4\n',
+        "budget": SERVED + 'policies = ["budget", "ema"]\n',
         "shapes": TREE.replace("[draft]", "[sweep]")
         + 'draft = [{ tree = "chain" }, { tree = "topk", topk = 2, nodes = 3 }]\n',
         "two": TEXT + '"latency.base" = [10, 20]\n',

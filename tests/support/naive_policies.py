@@ -131,8 +131,8 @@ def request(
     """One request under a policy: tokens, ms, rounds, rounds at each depth.
 
     ``text`` may hold the random numbers of the kernel; by default it is drawn by ``rng``. ``law``
-    is that of the number of proposed drafts by state, of which a policy that knows the state is
-    told too; by default all are proposed.
+    is that of the number of proposed drafts by state, which a policy that knows the state reads
+    too; by default all are proposed.
     """
     p, m = spec.parameters(environment), np.zeros(max(spec.memory_size(environment), 1))
     rule, text, deep = spec.functions(), text or Text(rng, chain), environment.depth
