@@ -321,8 +321,8 @@ def _check_part(experiment: Experiment, options: RunOptions) -> None:
     Raises:
         InputError: There are too many parts for the requests of a point.
     """
+    from mtpsim.engine.block_sizes import first_unit, last_block
     from mtpsim.engine.compiled import compiled
-    from mtpsim.engine.scheduler import first_unit, last_block
 
     if options.part == (1, 1):
         return

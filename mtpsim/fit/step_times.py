@@ -23,7 +23,7 @@ from mtpsim.common.errors import InputError, Problem
 from mtpsim.common.text import counted
 from mtpsim.fit.step_tables import measured_table
 from mtpsim.latency import COSTS, CostModel
-from mtpsim.latency.costs import POOR_FIT
+from mtpsim.latency.cost_model import POOR_FIT
 from mtpsim.latency.experts import experts_hit
 from mtpsim.logs.entry import MAX_TIME_MS, MIN_TIME_MS
 from mtpsim.logs.files import csv_delimiter, csv_number, header_of, open_text
