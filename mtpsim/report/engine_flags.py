@@ -196,6 +196,17 @@ def draft_section(experiment: JsonDict, chosen: JsonDict) -> JsonDict:
     return draft | {key[6:]: chosen[key] for key in chosen if key.startswith("draft.")}
 
 
+def drafter_note(experiment: JsonDict, points: Sequence[PointResult]) -> str:
+    """What to change in settings for the model's MTP head if the drafts are not its own."""
+    if not any(draft_section(experiment, point.set).get("lengths") for point in points):
+        return ""
+    return (
+        "the run's drafts have random lengths ([draft] lengths), and this configuration drafts "
+        'with the model\'s MTP head: set your drafter in its place, as "method": "ngram" in '
+        "vLLM, and the depth as the most drafts that it proposes"
+    )
+
+
 def nodes_to(depth: int, parents: Sequence[int]) -> int:
     """Nodes of a tree down to a depth; ``parents`` is the parent of each node, 0 the root."""
     return int((Tree(tuple(parents)).levels <= depth).sum())

@@ -56,13 +56,7 @@ def warnings_of(result: Result, chosen: Sequence[str] = ()) -> list[str]:
     wanted.pop(POLICY, None)
     points = [point for point in result.data.points if _fits(point.set, wanted)]
     texts = [text for point in points for text in point.warnings]
-    drafts = (engine_flags.draft_section(result.document["experiment"], p.set) for p in points)
-    if any(draft.get("lengths") for draft in drafts):
-        texts.append(
-            "the run's drafts have random lengths ([draft] lengths), and this configuration drafts "
-            'with the model\'s MTP head: set your drafter in its place, as "method": "ngram" in '
-            "vLLM, and the depth as the most drafts that it proposes"
-        )
+    texts += filter(None, [engine_flags.drafter_note(result.data.experiment, points)])
     texts += [p.serving.sentence for p in points if p.serving and not p.serving.served]
     shapes = [point.advice and point.advice.faster_shape for point in points]
     return list(dict.fromkeys([*texts, *(shape.faster_sentence for shape in shapes if shape)]))
