@@ -54,7 +54,21 @@ BROKEN = (
 Key = tuple[str, int]  # a point, as mtpsim.runs.point_run names it, and its seed
 
 
-class Tallies:
+class BlockStore:
+    """Storage of the blocks of points; this one stores nothing."""
+
+    def block_ranges(self, point: str, seed: int) -> list[BlockRange]:
+        """The stored blocks of a point, the fewest requests first."""
+        return []
+
+    def keep(self, point: str, seed: int, blocks: BlockRange) -> None:
+        """Store blocks of a point."""
+
+    def hold(self, point: str, seed: int, blocks: BlockRange) -> None:
+        """Store blocks of the unfinished point, replacing those stored before."""
+
+
+class Tallies(BlockStore):
     """Stored blocks of a run's points.
 
     Blocks at which the stopping rule was checked are appended to ``tallies.jsonl``. The blocks of
