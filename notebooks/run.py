@@ -4,8 +4,6 @@ With ``--check`` nothing is written. The check fails if a cell raises, writes to
 another text output than the file has. Pictures only need to exist.
 """
 
-from __future__ import annotations
-
 import argparse
 import difflib
 import os

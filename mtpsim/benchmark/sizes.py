@@ -1,7 +1,5 @@
 """Sizes of benchmarks: the variance of the log gain of two runs, and how many requests it takes."""
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Callable
 

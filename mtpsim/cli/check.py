@@ -1,7 +1,5 @@
 """``mtpsim check``: validate an experiment and explain it."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 

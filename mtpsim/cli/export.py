@@ -1,7 +1,5 @@
 """``mtpsim export``: write a result as the configuration of an inference engine."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``mtpsim fit``: make an experiment of engine logs and step times."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -1,7 +1,5 @@
 """Write a token chain of counts as an experiment, with draws of its posterior distribution."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from mtpsim.cli.fit_deepest import write_deepest

@@ -1,7 +1,5 @@
 """Write an experiment beside a fit, as deep as its times go."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

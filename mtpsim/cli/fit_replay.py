@@ -1,7 +1,5 @@
 """Write a posterior replay as an experiment that plays recorded requests by position."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from mtpsim.cli.fit_deepest import write_deepest

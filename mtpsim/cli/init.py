@@ -1,7 +1,5 @@
 """``mtpsim init``: write an example experiment to start from."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``mtpsim merge``: add the stored blocks of runs of one experiment."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """``mtpsim plan``: number of requests that a benchmark of the real engine needs."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import re

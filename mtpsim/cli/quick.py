@@ -1,7 +1,5 @@
 """``mtpsim quick``: the closed form's answer from a few numbers, without a simulation."""
 
-from __future__ import annotations
-
 import argparse
 import re
 import unicodedata

@@ -1,7 +1,5 @@
 """``mtpsim run``: simulate an experiment, write a run directory and print a table."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """``mtpsim sample``: write an engine log of simulated requests."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Iterator

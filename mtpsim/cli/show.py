@@ -1,7 +1,5 @@
 """``mtpsim show``: print and draw a run directory, or list the runs in a folder."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -1,7 +1,5 @@
 """The example experiments that are installed with the package."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Times of an engine's step by tokens, requests and cached tokens, as arrays for the kernels."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The base of all sections of a document, and the interval that most of them hold."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import dataclass_transform
 

@@ -1,7 +1,5 @@
 """The depth to run as settings of inference engines."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Recommended depth, how sure that is, and the verdict on each step of depth."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

@@ -5,8 +5,6 @@ batch. So the simulated speedup at one batch, with its interval, carries over to
 ratio of the times. Uncertain inputs are drawn together: each draw has its own yields and times.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator
 from itertools import pairwise

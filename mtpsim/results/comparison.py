@@ -1,7 +1,5 @@
 """What differs between two results: inputs, and the answer at each depth."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field

@@ -1,7 +1,5 @@
 """Errors of the closed form by definition of the rates, and dependence between rounds."""
 
-from __future__ import annotations
-
 from itertools import product
 
 import numpy as np

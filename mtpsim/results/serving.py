@@ -1,7 +1,5 @@
 """The document of a simulated server: estimates of every arm, the best of them, and warnings."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The run directory: stored blocks, and files that are written whole or not at all."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

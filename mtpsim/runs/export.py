@@ -7,8 +7,6 @@ server arguments; TensorRT-LLM: ``draft_len_schedule``. All but synthetic accept
 model's own MTP head.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from itertools import accumulate

@@ -1,7 +1,5 @@
 """All figures of a result, and their PNG files."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 
