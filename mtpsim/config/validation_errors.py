@@ -1,7 +1,5 @@
 """Convert pydantic's errors to problems: key, line, given value and allowed values."""
 
-from __future__ import annotations
-
 import copy
 import re
 from collections.abc import Iterator

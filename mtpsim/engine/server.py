@@ -248,6 +248,7 @@ def _arms(
             spec,
         )
         for spec in serving.policies
+        if spec.label not in {arm.name for arm, _ in fixed}  # "off" beside depth 0 is one arm
     ]
     return tuple(
         ServerArm(

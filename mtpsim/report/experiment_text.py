@@ -1,7 +1,5 @@
 """The text of ``mtpsim check``: what an experiment simulates, before it runs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np
