@@ -1,7 +1,5 @@
 """Write a token chain of counts as an experiment, with draws of its posterior distribution."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from mtpsim.cli.fit_deepest import write_deepest
@@ -21,9 +19,6 @@ def write_chain(out: Path, sections: JsonDict, fit: AggregatedFit) -> list[Path]
         out: path ``NAME.toml`` of the fitted experiment.
         sections: its sections.
         fit: posterior draws of chains.
-
-    Raises:
-        InputError: a file can't be written.
     """
     import tomli_w
 

@@ -1,7 +1,5 @@
 """Output of ``mtpsim fit`` about the draft's confidence: section, table and reliability plot."""
 
-from __future__ import annotations
-
 import json
 import sys
 from dataclasses import asdict

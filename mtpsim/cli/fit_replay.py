@@ -1,7 +1,5 @@
 """Write a posterior replay as an experiment that plays recorded requests by position."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from mtpsim.cli.fit_deepest import write_deepest
@@ -28,9 +26,6 @@ def make_replay(fit: LogFit, *, asked: bool | None, quiet: bool) -> Replay | Non
         fit: fit of the log.
         asked: whether a replay is required (True) or unwanted (False); None: where possible.
         quiet: whether no progress is shown.
-
-    Raises:
-        InputError: a required replay is impossible.
     """
     if asked is False:
         return None
@@ -58,9 +53,6 @@ def write_replay(
         sections: its sections.
         replay: posterior replay.
         report: its accept lengths.
-
-    Raises:
-        InputError: a file can't be written.
     """
     experiment, draws = out.with_suffix(".replay.toml"), out.with_suffix(".replay.npz")
     content, known = replay_file(replay, report), replay.depth - DEEPER

@@ -1,7 +1,5 @@
 """The example experiments that are installed with the package."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -55,9 +53,6 @@ def copy_example(path: Path, target: Path) -> list[Path]:
     Args:
         path (Path): File of the example, as of :func:`example`.
         target (Path): File to write; its folder exists. Existing files are not replaced.
-
-    Returns:
-        list[Path]: The files that were written.
 
     Raises:
         FileExistsError: The target exists.

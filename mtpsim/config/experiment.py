@@ -17,7 +17,7 @@ from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_
 
 from mtpsim.acceptance import Acceptance, AcceptanceChain, Source
 from mtpsim.common.arrays import Floats, JsonDict
-from mtpsim.common.errors import InputError, Problem, nearest, nearest_file, suggest
+from mtpsim.common.errors import InputError, Problem, nearest, nearest_file
 from mtpsim.common.section import Deferred, Spec
 from mtpsim.common.text import counted
 from mtpsim.config.cross_checks import mismatches
@@ -357,40 +357,23 @@ def _sweep_problems(
         return []
     from mtpsim.config.toml_lines import line_of
 
-    fields = Experiment.model_fields
     swept = list(swept_values(experiment.sweep))
     sections = {key.partition(".")[0] for key in swept}
     if invalid & {*sections, "acceptance", "latency"}:
         return []
     if invalid:  # these may refer to any section
         experiment = experiment.model_copy(update={"uncertainty": None, "robust": None})
-    if not sections <= fields.keys():
-        outside = [key for key in swept if key.partition(".")[0] not in fields]
-        return [_unknown_swept(key, file=file, text=text) for key in outside]
+    if not sections <= Experiment.model_fields.keys():
+        from mtpsim.config.validation_errors import unknown_swept
+
+        outside = [k for k in swept if k.partition(".")[0] not in Experiment.model_fields]
+        return [unknown_swept(key, Experiment, file=file, text=text) for key in outside]
     own = {(problem.key, problem.text) for problem in known}
     line = line_of(text, ("sweep",))
     found: dict[tuple[str, str], Problem] = {}  # the first of the points that have it
     for of_sweep, of_point in experiment._points()[1]:
         found.setdefault((of_point.key, of_point.text), replace(of_sweep, file=file, line=line))
     return [problem for place, problem in found.items() if place not in own]
-
-
-def _unknown_swept(key: str, *, file: str, text: str) -> Problem:
-    """The problem of a swept key that starts with no section, such as ``batch``."""
-    from mtpsim.config.toml_lines import line_of
-    from mtpsim.config.validation_errors import section_key
-
-    sections = [name for name in Experiment.model_fields if name not in ("title", "sweep")]
-    return Problem(
-        "unknown key; it must start with a section",
-        file=file,
-        key=f"sweep.{key}",
-        line=line_of(text, ("sweep", key)),
-        kind="unknown_key",
-        given=key,
-        allowed=tuple(sections),
-        suggestion=section_key(key, Experiment) or suggest(key, sections),
-    )
 
 
 def parse(

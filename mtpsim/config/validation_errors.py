@@ -1,7 +1,5 @@
 """Convert pydantic's errors to problems: key, line, given value and allowed values."""
 
-from __future__ import annotations
-
 import copy
 import re
 from collections.abc import Iterable, Iterator
@@ -186,6 +184,21 @@ def section_key(name: str, spec: type[Spec]) -> str | None:
         if any(name in kind.model_fields for kind in classes_of(field)):
             return f"{section}.{name}"
     return None
+
+
+def unknown_swept(key: str, spec: type[Spec], *, file: str, text: str) -> Problem:
+    """The problem of a swept key that starts with no section, such as ``batch``."""
+    sections = [name for name in spec.model_fields if name not in ("title", "sweep")]
+    return Problem(
+        "unknown key; it must start with a section",
+        file=file,
+        key=f"sweep.{key}",
+        line=line_of(text, ("sweep", key)),
+        kind="unknown_key",
+        given=key,
+        allowed=tuple(sections),
+        suggestion=section_key(key, spec) or suggest(key, sections),
+    )
 
 
 def _models_with(location: KeyPath, spec: type[Spec]) -> list[str]:

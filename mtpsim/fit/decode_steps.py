@@ -1,7 +1,5 @@
 """Steps by batch and depth from decode logs, whose lines state the running requests."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from mtpsim.common.errors import InputError

@@ -8,8 +8,6 @@ the parameters of the chain (by a bootstrap over requests), in the number of sta
 predict about equally well, and in the shifts of the draft positions where these are not known.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

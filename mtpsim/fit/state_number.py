@@ -1,7 +1,5 @@
 """How many states a token chain needs, by the likelihood of held-out requests."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass

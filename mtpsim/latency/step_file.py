@@ -4,8 +4,6 @@ SGLang prints "Verify cost (tokens: ms) 8: 8.71, 16: 8.77. Draft cost (requests:
 saves a profile with "verify_curve" and "draft_curve", and prints both tables at log level DEBUG.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 from functools import lru_cache

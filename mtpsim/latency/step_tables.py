@@ -1,7 +1,5 @@
 """Measured step times: a pass by tokens, or by tokens and requests; drafting by requests."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self

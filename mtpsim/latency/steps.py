@@ -1,7 +1,5 @@
 """The cost model ``steps``: measured passes by tokens, as engines print them at start-up."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What benchmarks print on a console: fields ``name: value``, and tables."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """One request, one log window or one run total, whichever engine wrote it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field

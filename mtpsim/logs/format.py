@@ -1,7 +1,5 @@
 """Log formats: how to recognize a file by its content, and how to read it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

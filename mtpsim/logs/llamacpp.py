@@ -1,7 +1,5 @@
 """llama.cpp and its forks: timings of a response, and lines of the server's log."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace

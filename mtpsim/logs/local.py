@@ -1,7 +1,5 @@
 """Engines with few numbers: LM Studio, ATOM, oMLX."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Engine-neutral formats: rounds as JSON lines or CSV, and bare rates by position."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace

@@ -4,8 +4,6 @@ vLLM and llama.cpp count the same quantities, under the names ``vllm:spec_decode
 and ``llamacpp:spec_decode_num_drafts_total``. Collectors replace the colon.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Rates by draft position as engines print them: their definition, and counts from them."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import numpy as np

@@ -3,8 +3,6 @@
 Columns are found by their usual names, in any order, among others.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Callable, Iterator, Sequence

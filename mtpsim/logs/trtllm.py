@@ -1,7 +1,5 @@
 """TensorRT-LLM: speculative decoding of each choice of a response, and of each iteration."""
 
-from __future__ import annotations
-
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
 from mtpsim.logs.entry import (

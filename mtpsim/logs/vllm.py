@@ -1,7 +1,5 @@
 """vLLM: log lines of all generations, counters, requests, and benchmark results."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field

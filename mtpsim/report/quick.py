@@ -1,7 +1,5 @@
 """The closed form's answer for one set of rates and times, as text and as an experiment."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence

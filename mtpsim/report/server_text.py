@@ -1,7 +1,5 @@
 """The part of ``mtpsim check`` on a server."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from mtpsim.common.text import counted

@@ -1,7 +1,5 @@
 """Adaptive policies in the result document: gain of each over the best fixed depth."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How fast a policy reacts to a change of the hidden state: its depth by rounds since then."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

@@ -1,7 +1,5 @@
 """Merge runs: the tallies of stored blocks added, each block of each seed once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path

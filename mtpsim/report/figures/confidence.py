@@ -1,7 +1,5 @@
 """Reliability of a draft's confidence: share accepted by confidence."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.figure import Figure
 from scipy.special import ndtri

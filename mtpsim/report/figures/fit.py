@@ -1,7 +1,5 @@
 """Figures of a fit: log and models, round times and noise, step times and cost model."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 
