@@ -119,11 +119,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: FitOptions) -> int:
-    """Fit logs and step times, print the fit, and write the experiment.
-
-    Raises:
-        InputError: a file can't be read, an option is out of range, or the experiment is invalid.
-    """
+    """Fit logs and step times, print the fit, and write the experiment."""
     _check(options)
     with command_interruptible(STOPPED, grace=0), copied_pipes(options.files):
         if len(options.files) == 1 and is_confidence_file(path := options.files[0]):
@@ -207,11 +203,7 @@ def _fit_logs(logs: list[Path], like: JsonDict, options: FitOptions, *, has_step
 
 
 def _check_times(latency: JsonDict, depth: int, options: FitOptions) -> None:
-    """Check that the times of ``--like`` reach the depth of a log, before a fit of minutes.
-
-    Raises:
-        InputError: they are invalid or have another depth.
-    """
+    """Check that the times of ``--like`` reach the depth of a log, before a fit of minutes."""
     assert options.like is not None
     rates = {"model": "independent", "rates": [0.5] * depth, "rates_are": "conditional"}
     raw = {"acceptance": rates, "latency": latency, "simulation": {"tokens": 2, "requests": 2}}
@@ -219,11 +211,7 @@ def _check_times(latency: JsonDict, depth: int, options: FitOptions) -> None:
 
 
 def _check(options: FitOptions) -> None:
-    """Check the ranges of options.
-
-    Raises:
-        InputError: one is out of range.
-    """
+    """Check the ranges of options."""
     given, out = options, options.out
     experts = f"{given.active} active of {given.experts} experts"
     folder = out.parent if out else Path()

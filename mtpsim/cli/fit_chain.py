@@ -19,9 +19,6 @@ def write_chain(out: Path, sections: JsonDict, fit: AggregatedFit) -> list[Path]
         out: path ``NAME.toml`` of the fitted experiment.
         sections: its sections.
         fit: posterior draws of chains.
-
-    Raises:
-        InputError: a file can't be written.
     """
     import tomli_w
 

@@ -15,9 +15,6 @@ def write_deepest(path: Path, text_at: Callable[[int], str], *, deepest: int, kn
         text_at: returns the text of a depth; it may write files that the text names.
         deepest: greatest depth to try.
         known: depth of the log, at which the experiment must be valid.
-
-    Raises:
-        InputError: a file can't be written, or the experiment is invalid at the depth of the log.
     """
     try:
         for depth in range(deepest, known - 1, -1):

@@ -26,9 +26,6 @@ def make_replay(fit: LogFit, *, asked: bool | None, quiet: bool) -> Replay | Non
         fit: fit of the log.
         asked: whether a replay is required (True) or unwanted (False); None: where possible.
         quiet: whether no progress is shown.
-
-    Raises:
-        InputError: a required replay is impossible.
     """
     if asked is False:
         return None
@@ -56,9 +53,6 @@ def write_replay(
         sections: its sections.
         replay: posterior replay.
         report: its accept lengths.
-
-    Raises:
-        InputError: a file can't be written.
     """
     experiment, draws = out.with_suffix(".replay.toml"), out.with_suffix(".replay.npz")
     content, known = replay_file(replay, report), replay.depth - DEEPER

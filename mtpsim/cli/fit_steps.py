@@ -148,9 +148,6 @@ def fitted_costs(
         like: experiment that they are put in.
         depth: depth of the acceptance model; None if not known.
         options: options of the command.
-
-    Raises:
-        InputError: too few steps for that depth.
     """
     fits = usable(fit_cost_models(steps, options.experts, options.active), like, depth)
     if not fits:

@@ -22,11 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the example and the files that it names.
-
-    Raises:
-        InputError: There is no such example, or the file exists or can't be written.
-    """
+    """Write the example and the files that it names."""
     from mtpsim.config.examples import copy_example, example, titles
 
     if options.list:

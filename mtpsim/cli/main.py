@@ -125,11 +125,7 @@ def add_experiment_arguments(
 
 
 def read_experiment(options: argparse.Namespace) -> Experiment:
-    """Read the experiment file with the overrides of the command line.
-
-    Raises:
-        InputError: The file or an override is not valid.
-    """
+    """Read the experiment file with the overrides of the command line."""
     from mtpsim.config.examples import file_or_example
     from mtpsim.config.experiment import load
     from mtpsim.config.overrides import Override
@@ -145,11 +141,7 @@ def read_experiment(options: argparse.Namespace) -> Experiment:
 
 
 def one_point(experiment: Experiment) -> Experiment:
-    """The only point of an experiment.
-
-    Raises:
-        InputError: It has a sweep over several, or is of a server.
-    """
+    """The only point of an experiment."""
     from mtpsim.common.errors import InputError
 
     if experiment.serving is not None:

@@ -55,9 +55,6 @@ def copy_example(path: Path, target: Path) -> list[Path]:
         path (Path): File of the example, as of :func:`example`.
         target (Path): File to write; its folder exists. Existing files are not replaced.
 
-    Returns:
-        list[Path]: The files that were written.
-
     Raises:
         FileExistsError: The target exists.
         OSError: A file can't be written.

@@ -128,9 +128,6 @@ class CostModel(LatencySpec):
             max_requests (int): Most requests of a pass.
             drafted (Floats | None): Drafted tokens by depth, as of :meth:`times`.
             block (int | None): Drafts that are paid for at every depth, as of :meth:`round_times`.
-
-        Returns:
-            StepCosts: Tables for the kernels.
         """
         requests = range(max_requests + 1)
         draft = np.array([self.draft_times(float(n), depth, drafted) for n in requests]).T

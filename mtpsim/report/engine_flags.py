@@ -37,9 +37,6 @@ def engine_flags(depth: int) -> list[EngineFlags]:
 
     Args:
         depth (int): Drafts per round; 0 is off.
-
-    Returns:
-        list[EngineFlags]: One entry per engine.
     """
     if not depth:
         return [

@@ -14,7 +14,6 @@ from mtpsim.report.document import (
     Definitions,
     Diagnostics,
     ExactInterval,
-    Interval,
     JudgedInterval,
     RatesAtDepth,
     Recorded,
@@ -102,7 +101,7 @@ def diagnostics(measured: PointData) -> Diagnostics:
         found.design_effect = ExactInterval(
             exact=exact.design_effect if exact else None, **vars(ends)
         )
-        found.too_narrow = Interval(**{name: value**0.5 for name, value in vars(ends).items()})
+        found.too_narrow = ends.map(lambda value: value**0.5)
     if dependence is not None:
         found.autocorrelation = Autocorrelation(
             requests=dependence.requests,

@@ -150,11 +150,7 @@ def _range(blocks: BlockRange) -> tuple[int, int, int]:
 
 
 def _text(path: Path) -> str:
-    """Text of a file of records; empty if there is none.
-
-    Raises:
-        InputError: The file can't be read.
-    """
+    """Text of a file of records; empty if there is none."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -245,11 +241,7 @@ def reserved(folder: Path) -> Iterator[None]:
 
 
 def _prepare(folder: Path) -> None:
-    """Check that a run can be written, before it is simulated.
-
-    Raises:
-        InputError: The folder can't be created or written to.
-    """
+    """Check that a run can be written, before it is simulated."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -266,11 +258,7 @@ def _prepare(folder: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder; the lock of a killed process ends with it.
-
-    Raises:
-        InputError: Another run is writing to the folder.
-    """
+    """Keep other runs out of a folder; the lock of a killed process ends with it."""
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
@@ -434,9 +422,6 @@ def write_result(folder: Path, experiment: Experiment, result: Result) -> list[P
     finds a torn file, nor a result without its other files. Figures of an earlier result are
     removed before, so that every figure in the folder shows the current result.
 
-    Returns:
-        The files written.
-
     Raises:
         InputError: the disk is full, or the folder is not writable any more.
     """
@@ -453,9 +438,6 @@ def write_result(folder: Path, experiment: Experiment, result: Result) -> list[P
 
 def write_figures(folder: Path, experiment: Experiment, result: Result) -> list[Path]:
     """Draw every figure and ``report.html``, and move them into the run directory.
-
-    Returns:
-        The files written.
 
     Raises:
         InputError: the disk is full, or the folder is not writable any more.

@@ -39,9 +39,6 @@ def save_plots(result: ResultDocument, round_times: RoundTimes, folder: Path | s
         round_times: a sample of round times in ms for each point and depth; without any, there is
             no ``latency.png``.
         folder: created if missing.
-
-    Returns:
-        The files written.
     """
     return save_figures(figures(result, round_times), folder)
 
