@@ -179,7 +179,7 @@ class AcceptanceChain:
         """The chain as thresholds on random words; the last row starts a request."""
         rows = np.concatenate([self.step.reshape(-1, self.states), self.start[None]])
         accept = self.survival if self.clock == "round" else self.accept
-        slowdown = self.slowdown_at(0)
+        slowdown = np.ascontiguousarray(self.slowdown_at(0))  # kernels are compiled by layout
         if self.states == 1:  # add an unreachable state: the vectorized path has two
             rows = np.array([[1.0, 0.0]] * 3)
             accept, slowdown = np.repeat(accept, 2, axis=0), np.ones(2) * slowdown

@@ -1,4 +1,7 @@
-"""What a server can't do whatever happens: a load beyond its throughput, goals below its times."""
+"""What a server can't do: a load beyond its throughput, goals below its times.
+
+Imported for servers only, with the solver of their chains.
+"""
 
 from __future__ import annotations
 
