@@ -24,7 +24,7 @@ from mtpsim.common.text import counted
 from mtpsim.fit.round_times import usable_rows
 from mtpsim.fit.step_tables import measured_table
 from mtpsim.latency import COSTS, CostModel
-from mtpsim.latency.costs import POOR_FIT
+from mtpsim.latency.cost_model import POOR_FIT
 from mtpsim.latency.experts import experts_hit
 from mtpsim.logs import Log
 from mtpsim.logs.entry import MAX_TIME_MS, MIN_TIME_MS

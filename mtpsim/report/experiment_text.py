@@ -1,30 +1,30 @@
 """The text of ``mtpsim check``: what an experiment simulates, before it runs."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mtpsim.acceptance import Recording, Source
 from mtpsim.acceptance.base import stationary
-from mtpsim.acceptance.independent import Independent
-from mtpsim.acceptance.mixture import Mixture
-from mtpsim.acceptance.trees import Tree
 from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
-from mtpsim.config.draft import Draft, drafted_source
 from mtpsim.config.experiment import Experiment, Point
-from mtpsim.config.serving import LEAST_REPLICATIONS, Arrivals, LengthLaw, LengthSamples, Serving
+from mtpsim.config.scenarios import scenarios
 from mtpsim.config.simulation import Simulation
 from mtpsim.config.sweep import swept_values
-from mtpsim.config.uncertainty import scenarios
+from mtpsim.engine.block_sizes import FLOOR, unit_of
 from mtpsim.engine.options import WITHIN, core_seconds
-from mtpsim.engine.scheduler import FLOOR, unit_of
 from mtpsim.formula.closed_form import conditional_from
 from mtpsim.latency import CostModel
 from mtpsim.report.exact_text import exact_answer
 from mtpsim.report.formatting import value_text
-from mtpsim.report.tables.serving import in_units
+
+if TYPE_CHECKING:
+    from mtpsim.acceptance.trees import Tree
+    from mtpsim.config.draft import Draft
 
 TICKS = {"round": "after each round", "token": "after each text position"}
 MOST_STATES = 8  # listed one by one
@@ -45,17 +45,19 @@ def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
     first = points[0].experiment
     chain, draft = first.source, first.draft
     if draft and draft.lengths is not None:  # whose states are a state and a number of drafts
+        from mtpsim.config.draft import drafted_source
+
         chain = drafted_source(first.acceptance, draft)
     found = [
         (
             f"Acceptance: {first.acceptance.model}, depth {chain.depth}",
-            _classes(first) + _acceptance(chain) + rates_are_note(experiment),
+            first.acceptance.describe() + _acceptance(chain) + rates_are_note(experiment),
         ),
         *([("Draft", _draft(draft, first.tree))] if draft and first.tree else []),
         ("Latency", [*first.latency.describe(), *_rounds(first)]),
     ]
     if first.serving is not None:
-        from mtpsim.report.experiment_text import server_chapters
+        from mtpsim.report.server_text import server_chapters
 
         *server, (heading, lines) = server_chapters(first, len(points))
         found += [*server, (heading, lines + _variations(experiment, first))]
@@ -153,6 +155,8 @@ def _requests(experiment: Experiment) -> tuple[int, int]:
     if experiment.planned:
         return experiment.planned, experiment.planned
     if experiment.serving:
+        from mtpsim.config.serving import LEAST_REPLICATIONS
+
         return LEAST_REPLICATIONS, experiment.most
     return min(FLOOR * _unit(experiment), s.max_requests), s.max_requests
 
@@ -194,11 +198,6 @@ def _listed(values: Floats) -> str:
     return " ".join(f"{value:.4g}" for value in values)
 
 
-def _classes(experiment: Experiment) -> list[str]:
-    model = experiment.acceptance
-    return model.describe() if isinstance(model, Mixture) else []
-
-
 def _acceptance(source: Source) -> list[str]:
     if isinstance(source, Recording):
         entries = counted(
@@ -232,6 +231,8 @@ def rates_are_note(experiment: Experiment) -> list[str]:
 
     Swept rates are those of the first point.
     """
+    from mtpsim.acceptance.independent import Independent
+
     keys = swept_values(experiment.sweep) if experiment.sweep else {}
     given = "rates_are" in experiment.acceptance.model_fields_set
     if given or keys.keys() & {"acceptance", "acceptance.rates_are"}:
@@ -288,68 +289,3 @@ def _simulation(points: list[Point]) -> list[str]:
     confidence, epsilon = _percent(s.confidence for s in every), _percent(s.epsilon for s in every)
     lines.append(f"{confidence} intervals; the closed form is accurate if within ±{epsilon}")
     return lines
-
-
-def server_chapters(first: Experiment, points: int) -> list[tuple[str, list[str]]]:
-    """What a server simulates; headings and their lines.
-
-    Args:
-        first (Experiment): The first point.
-        points (int): Number of points.
-    """
-    serving = first.serving
-    assert serving is not None
-    limit = f"{serving.kv_tokens:,} tokens" if serving.kv_tokens else "no limit"
-    lines = [
-        _arrivals(serving.arrivals),
-        _lengths(serving),
-        f"at most {counted(serving.max_requests, 'running request')}, {serving.max_tokens:,} "
-        f"tokens per step; KV cache: {limit}",
-    ]
-    if serving.goals is not None:
-        goals = serving.goals.model_dump(exclude_none=True)
-        lines.append("goals: " + ", ".join(f"{name} {ms:g} ms" for name, ms in goals.items()))
-    return [("Server", lines), ("Simulation", _replications(first, serving, points))]
-
-
-def _arrivals(arrivals: Arrivals) -> str:
-    if arrivals.rate is not None:
-        law = "Poisson" if arrivals.cv in (None, 1.0) else f"gamma, cv {arrivals.cv:g}"
-        return f"{in_units(arrivals.rate, 'rate')} ({law})"
-    if arrivals.closed is not None:
-        return f"closed loop of {counted(arrivals.closed, 'client')}"
-    if arrivals.burst is not None:
-        return f"burst of {counted(arrivals.burst, 'request')}"
-    return f"arrivals, prompts and outputs of {arrivals.trace}"
-
-
-def _lengths(serving: Serving) -> str:
-    if serving.pairs is not None:
-        return f"prompt and output of {counted(len(serving.pairs.tokens), 'recorded request')}"
-    tied = f"; correlation {serving.correlation:g}" if serving.correlation else ""
-    return f"prompt: {_length(serving.prompt)}; output: {_length(serving.output)}{tied}"
-
-
-def _length(length: Any) -> str:
-    if isinstance(length, LengthLaw):
-        cv = "" if length.distribution == "geometric" else f", cv {length.deviation:g}"
-        return f"{length.mean:g} tokens ({length.distribution}{cv})"
-    if isinstance(length, LengthSamples):
-        return f"{len(length.values):,} samples of {length.samples}"
-    return "as recorded" if length == "recorded" else f"{length:,} tokens"
-
-
-def _replications(first: Experiment, serving: Serving, points: int) -> list[str]:
-    measured = counted(serving.measured, "measured request")
-    warm_up = f" after {serving.dropped:,} of the warm-up" if serving.dropped else ""
-    many = f"{serving.most_replications:,} replications"
-    if serving.precision:
-        many = (
-            f"stops at ±{100 * serving.precision:g} % for {serving.precision_of} of every depth "
-            f"and policy: 30 to {many}"
-        )
-    return [
-        f"{counted(points, 'point')}, seed {first.simulation.seed}; {measured} per replication"
-        + warm_up,
-        f"{many}; {100 * first.simulation.confidence:g} % intervals",
-    ]
