@@ -397,7 +397,7 @@ def drawn_times(experiment: Experiment) -> list[Floats]:
 
 def _single_rounds(latency: CompiledLatency, depth: int, seed: int) -> Floats:
     """``[SAMPLE]`` independent times of a round in ms, without slowdown."""
-    from scipy.special import ndtr
+    from mtpsim.common.special import ndtr
 
     scores = np.random.default_rng(seed).standard_normal((2, SAMPLE))
     rest = np.sqrt(1 - latency.correlation**2)

@@ -79,7 +79,7 @@ def pooled_quantiles(
     Raises:
         ValueError: There are fewer than two replications.
     """
-    from scipy.special import stdtrit
+    from mtpsim.common.special import stdtrit
 
     if replications < 2:
         raise ValueError(f"an interval needs at least 2 replications, not {replications}")
