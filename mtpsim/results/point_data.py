@@ -16,7 +16,6 @@ from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment, Point
-from mtpsim.engine.policy_player import Log
 from mtpsim.exact.chain_solver import Exact, solve
 from mtpsim.kernels.arrays import RowLayout
 from mtpsim.latency import CompiledLatency
@@ -29,6 +28,7 @@ from mtpsim.stats.estimators import ClosedFormPredictor, Estimates, Tally
 from mtpsim.stats.quantiles import SHARES, Tails
 
 if TYPE_CHECKING:
+    from mtpsim.engine.policy_player import Log
     from mtpsim.engine.scenarios import ScenarioResults
     from mtpsim.engine.simulate import KernelPlan
 

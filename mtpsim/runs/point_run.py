@@ -10,7 +10,6 @@ from mtpsim.acceptance import Recording
 from mtpsim.acceptance.recording import play
 from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Experiment
-from mtpsim.engine.policy_player import Log
 from mtpsim.engine.round_traces import record_requests
 from mtpsim.engine.scheduler import half_width
 from mtpsim.engine.simulate import (
@@ -31,6 +30,7 @@ from mtpsim.stats.quantiles import Tails, quantile_speedups
 
 if TYPE_CHECKING:
     from mtpsim.engine.compiled import Compiled
+    from mtpsim.engine.policy_player import Log
 
 CONTROLLED = ("speedup", "marginal", "difference")  # quantities that control variates may narrow
 LOGGED, LOGGED_ROUNDS = 512, 400  # requests and rounds in the log of the policies

@@ -20,14 +20,12 @@ from mtpsim.engine.executors import WorkerPool, open_pool
 from mtpsim.engine.interrupts import interruptible
 from mtpsim.engine.options import TIMEOUT, ExecutorChoice
 from mtpsim.engine.scheduler import BlockFailedError, NoWorkersError, WorkerMismatchError
-from mtpsim.engine.server_data import ServerData
 from mtpsim.kernels.jit import kernel_hash
-from mtpsim.report.document import ResultDocument
+from mtpsim.report.document import PointResult, ResultDocument
 from mtpsim.report.progress import Progress, ProgressCallback, ignore_progress
 from mtpsim.results.batch_schedule import by_batch
 from mtpsim.results.document import Result, point_results
 from mtpsim.results.point_data import PointData, RoundTimes
-from mtpsim.results.serving import served_by_load, served_result
 from mtpsim.results.shapes import shapes_of
 from mtpsim.runs.block_run import BlockRun
 from mtpsim.runs.directory import BlockStore
@@ -35,6 +33,8 @@ from mtpsim.runs.point_run import PointRun
 
 if TYPE_CHECKING:
     from mtpsim.engine.scenarios import Scenarios
+    from mtpsim.engine.server_data import ServerData
+    from mtpsim.report.serving_document import LoadGroup
 
 
 def run(
@@ -148,6 +148,9 @@ def _callback_of(watcher: Any) -> ProgressCallback:
 
 
 def _scenarios(experiment: Experiment) -> Scenarios | None:
+    recorded = experiment.source.hidden_chain is None
+    if not (experiment.uncertainty or experiment.robust or recorded):
+        return None
     from mtpsim.engine.scenarios import has_scenarios, scenarios_of
 
     return scenarios_of(experiment) if has_scenarios(experiment) else None
@@ -228,8 +231,7 @@ def result_of(
 ) -> Result:
     """The result of the simulated points, of ``points`` points in all."""
     single = [point for point in done if isinstance(point, PointData)]
-    served = [point for point in done if isinstance(point, ServerData)]
-    points_served = [served_result(point) for point in served]
+    points_served, by_load = _served(done) if len(single) < len(done) else ([], None)
     by_mean = all(point.objective is None for point in single)
     random = any(point.source.slowdown.ndim == 2 for point in single)  # times depend on outcomes
     document = ResultDocument(
@@ -240,7 +242,19 @@ def result_of(
         failures=failures,
         points=[*point_results(single), *points_served],
         by_batch=by_batch(single) if experiment.sweep and by_mean and not random else [],
-        by_load=served_by_load(served, points_served) if served else None,
+        by_load=by_load,
         shapes=shapes_of(single[0].experiment) if single else None,
     )
     return Result(document, RoundTimes([point.experiment for point in single]))
+
+
+def _served(
+    done: list[PointData | ServerData],
+) -> tuple[list[PointResult], list[LoadGroup] | None]:
+    """Results of the points of a server, and loads side by side."""
+    from mtpsim.engine.server_data import ServerData
+    from mtpsim.results.serving import served_by_load, served_result
+
+    served = [point for point in done if isinstance(point, ServerData)]
+    results = [served_result(point) for point in served]
+    return results, served_by_load(served, results)
