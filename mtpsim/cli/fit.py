@@ -10,9 +10,8 @@ from typing import Any, Literal
 
 from mtpsim import __version__
 from mtpsim.acceptance import AcceptanceChain
-from mtpsim.cli.fit_chain import write_chain
 from mtpsim.cli.fit_confidence import fit_confidence
-from mtpsim.cli.fit_replay import make_replay, write_replay
+from mtpsim.cli.fit_experiments import make_replay, write_chain, write_replay
 from mtpsim.cli.fit_steps import FittedCosts, depth_of, fitted_costs
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem, cannot_write
@@ -21,7 +20,6 @@ from mtpsim.config.experiment import Experiment, parse, validate
 from mtpsim.engine.interrupts import command_interruptible
 from mtpsim.fit.by_depth import chain_lengths
 from mtpsim.fit.confidence import is_confidence_file
-from mtpsim.fit.decode_steps import steps_of_log
 from mtpsim.fit.document import (
     FitReport,
     acceptance_section,
@@ -34,7 +32,7 @@ from mtpsim.fit.limitations import depth_problem
 from mtpsim.fit.model import LogFit, fit_log
 from mtpsim.fit.replay_report import why_no_replay
 from mtpsim.fit.round_times import latency_section
-from mtpsim.fit.step_times import is_step_table, read_step_times
+from mtpsim.fit.step_times import is_step_table, read_step_times, steps_of_log
 from mtpsim.fit.throughput import SpeedCheck, check_speed, time_warnings_of
 from mtpsim.formula.closed_form import drafts_are_free
 from mtpsim.logs import Answers, read_logs

@@ -311,8 +311,8 @@ def _part(options: RunOptions) -> str:
 
 def _check_part(experiment: Experiment, options: RunOptions) -> None:
     """Check that every part has a block, and the last part two requests."""
+    from mtpsim.engine.block_sizes import first_unit, last_block
     from mtpsim.engine.compiled import compiled
-    from mtpsim.engine.scheduler import first_unit, last_block
 
     if options.part == (1, 1):
         return

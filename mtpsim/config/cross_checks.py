@@ -6,15 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mtpsim.acceptance import Recording, Source
-from mtpsim.acceptance.draft_lengths import ProposingChain
 from mtpsim.common.errors import FieldError, InputError
-from mtpsim.config.draft import Draft, drafted_tree
+from mtpsim.config.scenarios import NOT_IN_SCENARIOS, scenarios, value_at
 from mtpsim.config.simulation import PRECISION, ROUNDS
-from mtpsim.config.uncertainty import NOT_IN_SCENARIOS, draw_inputs, scenarios, value_at
 from mtpsim.exact.chain_solver import solve_operations
 from mtpsim.latency import CostModel
 
 if TYPE_CHECKING:
+    from mtpsim.config.draft import Draft
     from mtpsim.config.experiment import Experiment
     from mtpsim.policy import PolicySpec
     from mtpsim.policy.confidence import Confidence
@@ -31,6 +30,8 @@ def mismatches(experiment: Experiment, invalid: set[str]) -> list[Mismatch]:
     if "draft" in invalid:  # the other checks need its depth
         return []
     if experiment.draft and "acceptance" not in invalid:
+        from mtpsim.config.draft import drafted_tree
+
         try:
             depth = drafted_tree(experiment.acceptance, experiment.draft).depth
             if experiment.draft.lengths is not None:
@@ -196,6 +197,8 @@ def _misfit(confidence: Confidence | None, source: Source) -> str | None:
     """Why an acceptance model can't use a law of confidences, or None."""
     if confidence is None:
         return None
+    from mtpsim.acceptance.draft_lengths import ProposingChain
+
     states = source.states
     if isinstance(source, ProposingChain):
         states //= source.depth + 1
@@ -245,6 +248,8 @@ def _check_ends(experiment: Experiment) -> Iterator[Mismatch]:
 def _check_uncertainty(experiment: Experiment) -> Iterator[Mismatch]:
     if experiment.uncertainty is None:
         return
+    from mtpsim.config.uncertainty import draw_inputs
+
     simulation = experiment.simulation
     try:
         draw_inputs(

@@ -1,4 +1,4 @@
-"""The part of ``mtpsim check`` on a server."""
+"""The part of ``mtpsim check`` on a server, imported for servers only."""
 
 from typing import Any
 

@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING
 from mtpsim import __version__
 from mtpsim.config.experiment import Experiment, Point
 from mtpsim.config.hashing import point_hash
-from mtpsim.engine.executors import WorkerPool
-from mtpsim.engine.scheduler import (
+from mtpsim.engine.block_sizes import (
     FLOOR,
     SCHEDULE,
-    BlockRange,
     first_unit,
     is_stored,
     last_block,
     next_check,
     part_edges,
     requests_before,
-    simulate,
 )
+from mtpsim.engine.executors import WorkerPool
+from mtpsim.engine.scheduler import BlockRange, simulate
 from mtpsim.kernels.jit import kernel_hash
 from mtpsim.report.formatting import set_label
 from mtpsim.report.progress import Progress, ProgressCallback
