@@ -33,6 +33,7 @@ from mtpsim.report.document import (
 )
 from mtpsim.report.serialization import from_json, rows, to_json
 from mtpsim.results.advice import Basis, Steps, advise, at_quantile
+from mtpsim.results.batch_schedule import has_batch
 from mtpsim.results.definitions import diagnostics, trial
 from mtpsim.results.point_data import (
     POSITIVE,
@@ -50,7 +51,14 @@ from mtpsim.results.policies import adaptive
 from mtpsim.results.shapes import add_shape, draft_tree
 from mtpsim.results.uncertainty import joint_draws, robust, uncertainty
 from mtpsim.stats import estimators
-from mtpsim.stats.comparisons import HolmVerdict, choose, choose_among, holm_verdicts, log_of
+from mtpsim.stats.comparisons import (
+    HolmVerdict,
+    RelativeError,
+    choose,
+    choose_among,
+    holm_verdicts,
+    log_of,
+)
 from mtpsim.stats.control_variates import variance_reductions
 from mtpsim.stats.estimators import Estimates
 
@@ -275,20 +283,49 @@ class Result:
         return str(console.file.getvalue()).rstrip()  # type: ignore[attr-defined]
 
 
-def point_results(points: list[PointData]) -> list[PointResult]:
-    """The typed documents of all points; verdicts of a sweep are adjusted together (Holm)."""
-    errors = [
-        [measured.error(found, k) for k in range(1, measured.layout.depth + 1)]
-        for measured, found in ((m, m.estimates(m.theory.error)) for m in points)
-    ]
-    every = [error for row in errors for error in row]
-    several = len(points) > 1
-    verdicts = iter(holm_verdicts(every) if several else [holm_verdicts([e])[0] for e in every])
-    found = []
-    for measured, row in zip(points, errors, strict=True):
-        found.append(_point_result(measured, [next(verdicts) for _ in row]))
-        measured.forget()  # a long sweep needs the memory of one point
-    return found
+@dataclass(frozen=True)
+class EstimatedPoint:
+    """The document of a point, and what belongs to all points of the run together.
+
+    Attributes:
+        result (PointResult): The document, with the verdicts of the point alone.
+        errors (list[RelativeError]): ``[K]`` errors of the closed form at depths 1..K.
+        experiment (Experiment): That of the point.
+        by_batch (PointData | None): Its data, if points are interpolated over the batch.
+    """
+
+    result: PointResult
+    errors: list[RelativeError]
+    experiment: Experiment
+    by_batch: PointData | None
+
+
+def estimate_point(measured: PointData) -> EstimatedPoint:
+    """Every number that is reported of a point, except verdicts adjusted over a sweep."""
+    found = measured.estimates(measured.theory.error)
+    errors = [measured.error(found, k) for k in range(1, measured.layout.depth + 1)]
+    result = _point_result(measured, [holm_verdicts([error])[0] for error in errors])
+    measured.forget()
+    kept = measured if has_batch(measured) else None
+    return EstimatedPoint(result, errors, measured.experiment, kept)
+
+
+def judged_together(points: list[EstimatedPoint]) -> list[PointResult]:
+    """The documents of all points; verdicts of a sweep are adjusted together (Holm)."""
+    if len(points) > 1:
+        verdicts = iter(holm_verdicts([error for point in points for error in point.errors]))
+        for point in points:
+            _set_verdicts(point.result, [next(verdicts) for _ in point.errors])
+    return [point.result for point in points]
+
+
+def _set_verdicts(point: PointResult, verdicts: list[HolmVerdict]) -> None:
+    chosen = [row for row in point.trial.rows if row.chosen] if point.trial else []
+    for step, (verdict, needed) in enumerate(verdicts):
+        if error := point.depths[step + 1].theory_error:
+            error.verdict, error.requests_needed = verdict, needed
+        for row in chosen:
+            row.depths[step].speedup_error.verdict = verdict
 
 
 def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResult:

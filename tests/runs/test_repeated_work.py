@@ -40,7 +40,7 @@ def test_equal_texts_are_traced_once(monkeypatch):
         traced[sample] += 1
         return record(plan, *sample)
 
-    point_run._dependence_of.cache_clear()
+    point_run._dependences.clear()
     monkeypatch.setattr(point_run, "record_requests", counting)
     points = mtpsim.run(mtpsim.parse(COPULA)).points
     assert traced == {(100, 5, 0): 2}
