@@ -10,9 +10,10 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
@@ -129,8 +130,8 @@ class Experiment(Spec):
 
     def __repr__(self) -> str:
         """Title, acceptance model, depth and number of points, on one line."""
-        model = self.acceptance
-        parts = [repr(self.title or "without a title"), model.model, f"depth {self.source.depth}"]
+        title, model = repr(self.title or "without a title"), self.acceptance.model
+        parts = [title, model, f"depth {self.source.depth}"]
         if self.sweep:
             parts.append(f"sweep of {counted(sum(1 for _ in combinations(self.sweep)), 'point')}")
         return f"<mtpsim.Experiment {', '.join(parts)}>"
@@ -141,8 +142,8 @@ class Experiment(Spec):
         for section, keys in self.model_dump(exclude_defaults=True, exclude_none=True).items():
             inner = keys if isinstance(keys, dict) else {"": keys}
             rows |= {f"{section}.{key}".rstrip("."): value for key, value in inner.items()}
-        cells = ((name, json.dumps(value, ensure_ascii=False)) for name, value in rows.items())
-        lines = (f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in cells)
+        texts = {name: json.dumps(value, ensure_ascii=False) for name, value in rows.items()}
+        lines = (f"<tr><th>{escape(n)}</th><td>{escape(t)}</td></tr>" for n, t in texts.items())
         return f"<table>{''.join(lines)}</table>"
 
     @property
@@ -236,12 +237,13 @@ class Experiment(Spec):
         Raises:
             InputError: A swept key or value is not allowed.
         """
-        points, problems = self._points()
+        points, problems = self.points_and_problems
         if problems:
             raise InputError([problem for problem, _ in problems])
-        return points
+        return list(points)
 
-    def _points(self) -> tuple[list[Point], list[tuple[Problem, Problem]]]:
+    @cached_property
+    def points_and_problems(self) -> tuple[list[Point], list[tuple[Problem, Problem]]]:
         """Valid points; and problems of the others, as of the sweep and as of the point."""
         if self.sweep is None:
             return [Point({}, self)], []
@@ -257,6 +259,12 @@ class Experiment(Spec):
                     for own in error.problems
                 ]
         return points, problems
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As of any section; the copy finds its own points."""
+        copied = super().model_copy(update=update, deep=deep)
+        vars(copied).pop("points_and_problems", None)
+        return copied
 
     def changed(self, changes: JsonDict, *, policies: bool = False) -> Experiment:
         """The same experiment with some values changed, without sweep, policies and uncertainty.
@@ -280,7 +288,7 @@ class Experiment(Spec):
         return self._with(changes, drop=drop)
 
     def _with(self, changes: JsonDict, *, drop: Sequence[str]) -> Experiment:
-        raw = {key: part for key, part in self.raw().items() if key not in drop}
+        raw = self.model_dump(exclude_none=True, exclude=set(drop))
         for key, value in changes.items():
             set_key(raw, key.split("."), copy.deepcopy(value))
         return validate(raw, self._folder)
@@ -341,20 +349,18 @@ def _sweep_problems(
     """Problems of single points of the sweep, if nothing that they depend on is invalid."""
     if not experiment.sweep:
         return []
-    fields = Experiment.model_fields
     swept = list(swept_values(experiment.sweep))
     sections = {key.partition(".")[0] for key in swept}
     if invalid & {*sections, "acceptance", "latency"}:
         return []
     if invalid:  # these may refer to any section
         experiment = experiment.model_copy(update={"uncertainty": None, "robust": None})
-    if not sections <= fields.keys():
-        outside = [key for key in swept if key.partition(".")[0] not in fields]
+    if outside := [key for key in swept if key.partition(".")[0] not in Experiment.model_fields]:
         return [_unknown_swept(key, file=file, text=text) for key in outside]
     own = {(problem.key, problem.text) for problem in known}
     line = line_of(text, ("sweep",))
     found: dict[tuple[str, str], Problem] = {}  # the first of the points that have it
-    for of_sweep, of_point in experiment._points()[1]:
+    for of_sweep, of_point in experiment.points_and_problems[1]:
         found.setdefault((of_point.key, of_point.text), replace(of_sweep, file=file, line=line))
     return [problem for place, problem in found.items() if place not in own]
 
