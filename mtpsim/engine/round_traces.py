@@ -114,7 +114,7 @@ def _trace_rounds(
     words = words[:rounds] & BITS
     state = np.zeros((rounds, count), np.int64)
     bounds, start = chain.accept_bounds, len(chain.state_bounds) - 1
-    if chain.state_bounds.shape[1] == 1:
+    if (chain.state_bounds[:, 0] >= BITS).all():  # no state but the first is entered
         accepted = _count_accepted(words, bounds[0, 0, :depth])
         accepted[0] = _count_accepted(words[0], bounds[start, 0, :depth])
     else:

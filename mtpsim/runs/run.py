@@ -25,7 +25,8 @@ from mtpsim.kernels.jit import kernel_hash
 from mtpsim.report.document import ResultDocument
 from mtpsim.report.progress import Progress, ProgressCallback, ignore_progress
 from mtpsim.results.batch_schedule import by_batch
-from mtpsim.results.document import EstimatedPoint, Result, estimate_point, judged_together
+from mtpsim.results.document import Result
+from mtpsim.results.estimated_point import EstimatedPoint, estimate_point, judged_together
 from mtpsim.results.point_data import PointData, RoundTimes
 from mtpsim.results.serving import served_by_load, served_result
 from mtpsim.results.shapes import shapes_of
