@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, wraps
-from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -179,7 +179,7 @@ class AcceptanceChain:
         """The chain as thresholds on random words; the last row starts a request."""
         rows = np.concatenate([self.step.reshape(-1, self.states), self.start[None]])
         accept = self.survival if self.clock == "round" else self.accept
-        slowdown = self.slowdown_at(0)
+        slowdown = np.ascontiguousarray(self.slowdown_at(0))  # kernels are compiled by layout
         if self.states == 1:  # add an unreachable state: the vectorized path has two
             rows = np.array([[1.0, 0.0]] * 3)
             accept, slowdown = np.repeat(accept, 2, axis=0), np.ones(2) * slowdown
@@ -285,6 +285,9 @@ class AcceptanceModel(Spec, ABC):
         model (str): Name of the model in TOML.
     """
 
+    if TYPE_CHECKING:
+        model: str
+
     @abstractmethod
     def chain(self) -> Source:
         """Compile to a hidden chain, or to a recording if the model replays recorded requests."""
@@ -292,6 +295,10 @@ class AcceptanceModel(Spec, ABC):
     def input_rates(self) -> Floats | None:
         """Rates ``[K]`` of the file as they enter the closed form; None if it has none."""
         return None
+
+    def describe(self) -> list[str]:
+        """What the chain alone does not show, as text, one line per part."""
+        return []
 
     def __hash__(self) -> int:
         return hash(self.model_dump_json())  # lists of rates have no hash of their own

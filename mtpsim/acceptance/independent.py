@@ -119,11 +119,7 @@ class Independent(RatesModel):
 
 
 def _check_lengths(lengths: dict[int, float]) -> None:
-    """Check that some rates give accept lengths by depth.
-
-    Raises:
-        FieldError: a length falls, or grows by more than the drafts that can be accepted.
-    """
+    """Check that some rates give accept lengths by depth."""
     before, least, reached = 0, 1.0, 1.0
     for depth, length in lengths.items():
         most = least + reached * (depth - before)

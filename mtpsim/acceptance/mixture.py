@@ -1,6 +1,6 @@
 """``mixture``: several classes of requests, each with its own acceptance model."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -44,7 +44,7 @@ class Mixture(AcceptanceModel):
         return self
 
     def _chains(self) -> list[AcceptanceChain]:
-        return [part.of.chain() for part in self.parts]
+        return [cast(AcceptanceChain, part.of.chain()) for part in self.parts]
 
     @staticmethod
     def _clock(chains: list[AcceptanceChain]) -> Clock:

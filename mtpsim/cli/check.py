@@ -1,7 +1,5 @@
 """``mtpsim check``: validate an experiment and explain it."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 
@@ -14,11 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what the experiment simulates, and the exact answer where it takes no time.
-
-    Raises:
-        InputError: The experiment is not valid.
-    """
+    """Print what the experiment simulates, and the exact answer where it takes no time."""
     from mtpsim.engine.options import cores
     from mtpsim.report.exact_text import exact_lines
     from mtpsim.report.experiment_text import explain, time_estimate

@@ -40,11 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what differs; returns the exit code.
-
-    Raises:
-        InputError: One of them is not a run directory, or has no finished result.
-    """
+    """Print what differs; returns the exit code."""
     folders = [Path(name) for name in (options.before, options.after)]
     before, after = (store.read_finished(folder)[1] for folder in folders)
     found = compare(before.data, after.data)

@@ -1,7 +1,5 @@
 """``mtpsim export``: write a result as the configuration of an inference engine."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path
@@ -26,11 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the configuration; returns the exit code.
-
-    Raises:
-        InputError: There is no result as a run wrote it, or it lacks what the engine needs.
-    """
+    """Print the configuration; returns the exit code."""
     from mtpsim.runs.directory import read_run
     from mtpsim.runs.export import export, warnings_of
 

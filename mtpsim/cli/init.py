@@ -1,7 +1,5 @@
 """``mtpsim init``: write an example experiment to start from."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path
@@ -24,11 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the example and the files that it names.
-
-    Raises:
-        InputError: There is no such example, or the file exists or can't be written.
-    """
+    """Write the example and the files that it names."""
     from mtpsim.config.examples import copy_example, example, titles
 
     if options.list:

@@ -89,7 +89,9 @@ def _parser(command: str | None = None) -> _Parser:
         "when to turn it off.",
     )
     parser.add_argument("--version", action="version", version=f"mtpsim {__version__}")
-    commands = parser.add_subparsers(dest="verb", metavar="COMMAND", parser_class=_Parser)
+    commands = parser.add_subparsers(
+        prog=parser.prog, dest="verb", metavar="COMMAND", parser_class=_Parser
+    )
     for name, text in COMMANDS.items():
         added = commands.add_parser(
             name,
@@ -125,14 +127,9 @@ def add_experiment_arguments(
 
 
 def read_experiment(options: argparse.Namespace) -> Experiment:
-    """Read the experiment file with the overrides of the command line.
-
-    Raises:
-        InputError: The file or an override is not valid.
-    """
+    """Read the experiment file with the overrides of the command line."""
     from mtpsim.config.examples import file_or_example
     from mtpsim.config.experiment import load
-    from mtpsim.config.overrides import Override
 
     path = Path(options.file)
     if not os.path.isfile(path) and file_or_example(path) != path:
@@ -140,16 +137,14 @@ def read_experiment(options: argparse.Namespace) -> Experiment:
         print(f"note: {options.file} is the installed example; {copy}", file=sys.stderr)
     if options.seed is None:
         return load(options.file, options.set)
+    from mtpsim.config.overrides import Override
+
     seed = Override.read(f"simulation.seed={options.seed}", "--seed")
     return load(options.file, [*options.set, seed])
 
 
 def one_point(experiment: Experiment) -> Experiment:
-    """The only point of an experiment.
-
-    Raises:
-        InputError: It has a sweep over several, or is of a server.
-    """
+    """The only point of an experiment."""
     from mtpsim.common.errors import InputError
 
     if experiment.serving is not None:

@@ -1,7 +1,5 @@
 """``mtpsim plan``: number of requests that a benchmark of the real engine needs."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import re
@@ -69,12 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: PlanOptions) -> int:
-    """Plan benchmarks of an experiment, verify the plan, and print it; returns the exit code.
-
-    Raises:
-        InputError: A number is out of range, the experiment is not valid or has several points, a
-            log can't be fitted, or the picture can't be written.
-    """
+    """Plan benchmarks of an experiment, verify the plan, and print it; returns the exit code."""
     with TemporaryDirectory() as folder:  # of an experiment made of a log
         experiment = one_point(_read(options, Path(folder)))
         _check(options)
@@ -106,11 +99,7 @@ def _plan(experiment: Experiment, options: PlanOptions) -> BenchmarkPlan:
 
 
 def _read(options: PlanOptions, folder: Path) -> Experiment:
-    """Read the experiment, or make one of logs: their replay, or else the fitted model.
-
-    Raises:
-        InputError: see :func:`run`.
-    """
+    """Read the experiment, or make one of logs: their replay, or else the fitted model."""
     given = {name: getattr(options, name) for name in OF_LOGS if getattr(options, name) is not None}
     if not _is_log(options.file):
         if given or options.logs:
@@ -133,9 +122,6 @@ def _experiment_of_logs(arguments: list[str], folder: Path) -> Path:
     Args:
         arguments: logs and options of the command.
         folder: folder of the experiment and its files.
-
-    Raises:
-        InputError: see :func:`mtpsim.cli.fit.run`.
     """
     from mtpsim.cli import fit
 

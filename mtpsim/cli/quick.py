@@ -1,7 +1,5 @@
 """``mtpsim quick``: the closed form's answer from a few numbers, without a simulation."""
 
-from __future__ import annotations
-
 import argparse
 import re
 import unicodedata
@@ -40,11 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the table and the advice, or the experiment file.
-
-    Raises:
-        InputError: An argument is no number, or is out of range.
-    """
+    """Print the table and the advice, or the experiment file."""
     from mtpsim.report.quick import quick
 
     try:

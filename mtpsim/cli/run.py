@@ -1,7 +1,5 @@
 """``mtpsim run``: simulate an experiment, write a run directory and print a table."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from dataclasses import dataclass
@@ -55,11 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the command; returns its exit code, as of :func:`run_command`.
-
-    Raises:
-        InputError: The experiment or an option is not valid, or see :func:`run_command`.
-    """
+    """Run the command; returns its exit code, as of :func:`run_command`."""
     try:
         executor = ExecutorChoice.parse(options.executor)
     except ValueError as error:
@@ -316,13 +310,9 @@ def _part(options: RunOptions) -> str:
 
 
 def _check_part(experiment: Experiment, options: RunOptions) -> None:
-    """Check that every part has a block, and the last part two requests.
-
-    Raises:
-        InputError: There are too many parts for the requests of a point.
-    """
+    """Check that every part has a block, and the last part two requests."""
+    from mtpsim.engine.block_sizes import first_unit, last_block
     from mtpsim.engine.compiled import compiled
-    from mtpsim.engine.scheduler import first_unit, last_block
 
     if options.part == (1, 1):
         return

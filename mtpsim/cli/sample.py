@@ -1,7 +1,5 @@
 """``mtpsim sample``: write an engine log of simulated requests."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Iterator
@@ -57,9 +55,6 @@ def sample_requests(
 
     Yields:
         LoggedRequest: Each request with its accepted drafts and round times.
-
-    Raises:
-        InputError: A distribution of the latency can't be tabulated.
     """
     source = experiment.source
     latency = compiled_latency(experiment)
@@ -100,13 +95,7 @@ def _proposed(source: Source, states: Ints, depth: int) -> list[int]:
 
 
 def run(options: SampleOptions) -> int:
-    """Write a log of simulated requests; returns the exit code.
-
-    Raises:
-        InputError: The experiment is not valid, the format is unknown, a depth is beyond the
-            model's, fewer requests are recorded, the format holds a single depth only, or the
-            file can't be written.
-    """
+    """Write a log of simulated requests; returns the exit code."""
     form, requests, out = options.form, options.requests, options.out
     if requests < 1:
         raise InputError.of(f"{requests} is given; at least 1 is needed", key="--requests")

@@ -1,7 +1,5 @@
 """``mtpsim schema``: print the JSON Schema of an experiment file."""
 
-from __future__ import annotations
-
 import argparse
 import json
 

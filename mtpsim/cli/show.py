@@ -1,7 +1,5 @@
 """``mtpsim show``: print and draw a run directory, or list the runs in a folder."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys
@@ -26,11 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print and draw a run; an unfinished one from its stored blocks. Returns the exit code.
-
-    Raises:
-        InputError: It is not a run directory, or its files can't be read.
-    """
+    """Print and draw a run; an unfinished one from its stored blocks. Returns the exit code."""
     folder = Path(options.run)
     if runs := _runs_in(folder):
         return _list(runs, options.json)

@@ -3,8 +3,6 @@
 An experiment received from elsewhere may name any file of its reader.
 """
 
-from __future__ import annotations
-
 import stat
 from pathlib import Path
 

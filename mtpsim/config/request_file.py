@@ -1,7 +1,5 @@
 """Recorded requests of a server: a CSV file with prompt and output tokens, and arrival times."""
 
-from __future__ import annotations
-
 import csv
 from functools import lru_cache
 from pathlib import Path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -38,7 +37,7 @@ from mtpsim.kernels.server_requests import (
     TRACE,
     Workload,
 )
-from mtpsim.kernels.server_state import BatchRule, Engine, World, new_state
+from mtpsim.kernels.server_state import BatchRule, Engine, Laws, World, new_state
 from mtpsim.latency import CostModel
 from mtpsim.latency.quantile_table import normal_table
 from mtpsim.latency.step_costs import StepCosts
@@ -249,6 +248,7 @@ def _arms(
             spec,
         )
         for spec in serving.policies
+        if spec.label not in {arm.name for arm, _ in fixed}  # "off" beside depth 0 is one arm
     ]
     return tuple(
         ServerArm(
@@ -335,9 +335,7 @@ def simulate_replication(
         A timeline per arm.
     """
     key: Any = np.uint64(plan.key)
-    laws = (
-        plan.laws.reshape(math.prod(plan.laws.shape[:-1]), -1) if plan.laws.size else NO_LAWS[0, 0]
-    )
+    laws = _laws(plan)
     timelines = []
     for place, arm in enumerate(plan.arms):
         world = World(
@@ -360,6 +358,18 @@ def simulate_replication(
         columns = state.timeline[: state.marks[0]].T
         timelines.append(replace(Timeline(*columns), used=state.used))
     return timelines
+
+
+def _laws(plan: ServerPlan) -> Laws:
+    """The laws of confidences, and which of them each hidden state has."""
+    proposed = plan.engine.proposed
+    states = np.arange(plan.chain.state_bounds.shape[1], dtype=np.int32)
+    if proposed.size:  # a state of the drafter for each number of drafts
+        states //= plan.depth + 1
+    else:
+        proposed = np.full(states.size, plan.depth, np.int32)
+    values = plan.laws.reshape(-1, plan.laws.shape[-1]) if plan.laws.size else NO_LAWS[0, 0]
+    return Laws(values, plan.depth, np.minimum(states, plan.laws.shape[2] - 1), proposed)
 
 
 def timelines_of(plan: ServerPlan, number: int = 0) -> tuple[Timeline, ...]:

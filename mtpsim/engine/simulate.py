@@ -13,8 +13,8 @@ from mtpsim.acceptance.base import WORDS, Counts, LengthTable
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
+from mtpsim.engine.block_sizes import CHUNK_UNITS, UNIT_TICKS, unit_of
 from mtpsim.engine.policy_player import Log, PolicySet, compile_policies, limits_of, play
-from mtpsim.engine.scheduler import CHUNK_UNITS, UNIT_TICKS, unit_of
 from mtpsim.kernels.acceptance import BITS
 from mtpsim.kernels.arrays import (
     ChainArrays,

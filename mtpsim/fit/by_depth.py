@@ -1,7 +1,5 @@
 """Accept length and round time at each depth of a log, measured and predicted."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

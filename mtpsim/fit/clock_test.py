@@ -7,8 +7,6 @@ token further and a full one depth + 1.
 A likelihood decides less: it may be higher for a state by round that gets other depths wrong.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

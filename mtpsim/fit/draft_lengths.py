@@ -1,7 +1,5 @@
 """Random numbers of proposed drafts in a log, as of n-gram and suffix drafters."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

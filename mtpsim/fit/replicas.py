@@ -4,8 +4,6 @@ A replica has the requests of the log, each with the same rounds and drafts per 
 has counts by position only, so has its replica.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal

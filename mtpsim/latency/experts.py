@@ -1,7 +1,5 @@
 """Experts that a pass of a mixture of experts reads, if neighbouring tokens share some of them."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from mtpsim.common.arrays import Floats

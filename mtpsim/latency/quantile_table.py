@@ -5,8 +5,6 @@ found by the bits of ``float32(w)``, that is by the logarithm of the distance to
 cells per octave in both tails, down to a probability of 2^-32.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction

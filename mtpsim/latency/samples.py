@@ -1,7 +1,5 @@
 """Measured times or counts from a file: one number per line, or a column of a CSV file."""
 
-from __future__ import annotations
-
 import csv
 from functools import lru_cache
 from pathlib import Path

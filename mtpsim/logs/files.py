@@ -1,7 +1,5 @@
 """Text files as streams: compressed or piped, of any encoding, as terminals colour them."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io

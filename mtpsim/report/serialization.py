@@ -1,7 +1,5 @@
 """The result document as plain data (``result.json``) and as tidy rows (``result.csv``)."""
 
-from __future__ import annotations
-
 import csv
 import json
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The best arm of a server at each load in words, and the loads at which it changes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial

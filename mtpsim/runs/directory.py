@@ -1,7 +1,5 @@
 """The run directory: stored blocks, and files that are written whole or not at all."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os
@@ -55,7 +53,21 @@ BROKEN = (
 Key = tuple[str, int]  # a point, as mtpsim.runs.point_run names it, and its seed
 
 
-class Tallies:
+class BlockStore:
+    """Storage of the blocks of points; this one stores nothing."""
+
+    def block_ranges(self, point: str, seed: int) -> list[BlockRange]:
+        """The stored blocks of a point, the fewest requests first."""
+        return []
+
+    def keep(self, point: str, seed: int, blocks: BlockRange) -> None:
+        """Store blocks of a point."""
+
+    def hold(self, point: str, seed: int, blocks: BlockRange) -> None:
+        """Store blocks of the unfinished point, replacing those stored before."""
+
+
+class Tallies(BlockStore):
     """Stored blocks of a run's points.
 
     Blocks at which the stopping rule was checked are appended to ``tallies.jsonl``. The blocks of
@@ -139,11 +151,7 @@ def _range(blocks: BlockRange) -> tuple[int, int, int]:
 
 
 def _text(path: Path) -> str:
-    """Text of a file of records; empty if there is none.
-
-    Raises:
-        InputError: The file can't be read.
-    """
+    """Text of a file of records; empty if there is none."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -240,11 +248,7 @@ def reserved(folder: Path) -> Iterator[None]:
 
 
 def _prepare(folder: Path) -> None:
-    """Check that a run can be written, before it is simulated.
-
-    Raises:
-        InputError: The folder can't be created or written to.
-    """
+    """Check that a run can be written, before it is simulated."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -261,11 +265,7 @@ def _prepare(folder: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder; the lock of a killed process ends with it.
-
-    Raises:
-        InputError: Another run is writing to the folder.
-    """
+    """Keep other runs out of a folder; the lock of a killed process ends with it."""
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
@@ -429,9 +429,6 @@ def write_result(folder: Path, experiment: Experiment, result: Result) -> list[P
     finds a torn file, nor a result without its other files. Figures of an earlier result are
     removed before, so that every figure in the folder shows the current result.
 
-    Returns:
-        The files written.
-
     Raises:
         InputError: the disk is full, or the folder is not writable any more.
     """
@@ -448,9 +445,6 @@ def write_result(folder: Path, experiment: Experiment, result: Result) -> list[P
 
 def write_figures(folder: Path, experiment: Experiment, result: Result) -> list[Path]:
     """Draw every figure and ``report.html``, and move them into the run directory.
-
-    Returns:
-        The files written.
 
     Raises:
         InputError: the disk is full, or the folder is not writable any more.

@@ -1,7 +1,5 @@
 """Merge runs: the tallies of stored blocks added, each block of each seed once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -10,7 +8,8 @@ from mtpsim.common.errors import InputError
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment, Point
 from mtpsim.config.hashing import point_hash, work_hash
-from mtpsim.engine.scheduler import BlockRange, last_block, part_edges
+from mtpsim.engine.block_sizes import last_block, part_edges
+from mtpsim.engine.scheduler import BlockRange
 from mtpsim.report.progress import ignore_progress
 from mtpsim.results.document import Result
 from mtpsim.runs.block_run import code_hash, name_of

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mtpsim.acceptance import Recording
 from mtpsim.acceptance.recording import play
 from mtpsim.common.arrays import Floats
-from mtpsim.config.experiment import Point
+from mtpsim.config.experiment import Experiment
 from mtpsim.engine.policy_player import Log
 from mtpsim.engine.round_traces import record_requests
 from mtpsim.engine.scheduler import half_width
@@ -20,13 +21,15 @@ from mtpsim.engine.simulate import (
     sample_rows,
     tails,
 )
-from mtpsim.report.progress import ProgressCallback
 from mtpsim.results.point_data import PointData, theory_of
 from mtpsim.runs.block_run import BlockRun
 from mtpsim.stats.autocorrelation import Dependence, dependence, sample_size
 from mtpsim.stats.control_variates import controlled, controls_of
 from mtpsim.stats.estimators import Estimates, RepeatedTally, Tally
 from mtpsim.stats.quantiles import Tails, quantile_speedups
+
+if TYPE_CHECKING:
+    from mtpsim.engine.compiled import Compiled
 
 CONTROLLED = ("speedup", "marginal", "difference")  # quantities that control variates may narrow
 LOGGED, LOGGED_ROUNDS = 512, 400  # requests and rounds in the log of the policies
@@ -36,27 +39,10 @@ MOST_TEXTS = 10_000  # of which the dependence is remembered
 class PointRun(BlockRun):
     """One point of a run of single requests; arguments as of :class:`BlockRun`."""
 
-    def __init__(
-        self,
-        number: int,
-        of: int,
-        point: Point,
-        on_progress: ProgressCallback,
-        part: tuple[int, int] = (1, 1),
-    ) -> None:
-        simulation, self.compiled = point.experiment.simulation, compile_point(point.experiment)
-        super().__init__(
-            number,
-            of,
-            point,
-            on_progress,
-            compiled=self.compiled,
-            most=simulation.requests or simulation.max_requests,
-            precision=simulation.precision,
-            part=part,
-        )
+    def _compile(self, experiment: Experiment) -> tuple[Compiled, int, float | None]:
+        simulation, self.compiled = experiment.simulation, compile_point(experiment)
         self.plan, self.scale = self.compiled.plan, simulation.scale
-        self._theory = theory_of(point.experiment, self.compiled.latency)
+        self._theory = theory_of(experiment, self.compiled.latency)
         self._controls = None
         if simulation.control_variates and simulation.precision_of in CONTROLLED:
             self._controls = controls_of(
@@ -65,6 +51,7 @@ class PointRun(BlockRun):
                 self.plan.layout,
                 simulation.horizon,
             )
+        return self.compiled, simulation.requests or simulation.max_requests, simulation.precision
 
     def half_width(self, tally: Tally) -> float:
         """Greatest half-width over all depths of the quantity of the stopping rule."""

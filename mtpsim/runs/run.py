@@ -30,7 +30,8 @@ from mtpsim.results.estimated_point import EstimatedPoint, estimate_point, judge
 from mtpsim.results.point_data import PointData, RoundTimes
 from mtpsim.results.serving import served_by_load, served_result
 from mtpsim.results.shapes import shapes_of
-from mtpsim.runs.block_run import BlockRun, BlockStore, NoStore
+from mtpsim.runs.block_run import BlockRun
+from mtpsim.runs.directory import BlockStore
 from mtpsim.runs.point_run import PointRun
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def run(
             block_run(number, points, on_progress or ignore_progress, part=part)
             for number in range(len(points))
         )
-        done, failures, stop = _simulate_all(runs, scenarios, pool, saved or NoStore())
+        done, failures, stop = _simulate_all(runs, scenarios, pool, saved or BlockStore())
     if not done:
         raise stop or NoWorkersError("; ".join(failures) or "there are fewer than two requests")
     return result_of(experiment, done, start.provenance(pool.name), len(points), failures)

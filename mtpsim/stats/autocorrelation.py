@@ -3,8 +3,6 @@
 Totals of a request do not show it, so a sample of requests is traced round by round.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -5,8 +5,6 @@ table, tokens and rounds at depth M from the solved chain. The closed form under
 them, and estimates of its errors do not use them.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np

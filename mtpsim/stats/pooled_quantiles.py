@@ -7,8 +7,6 @@ error; its limits are turned into values. At p99 a few replications may hold mos
 that its distribution is skewed: its upper limit is that of the logarithm, which is farther away.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

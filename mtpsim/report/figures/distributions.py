@@ -1,7 +1,5 @@
 """Distributions: accepted drafts per round, speed of single requests, time of a round."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Power of a benchmark by number of requests."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.figure import Figure
 from scipy.special import stdtr, stdtrit

@@ -5,8 +5,6 @@ matplotlib's objects and never pyplot, which is slow to import and keeps figures
 never parsed as mathematics, so that a title may hold a dollar sign.
 """
 
-from __future__ import annotations
-
 import logging
 import textwrap
 import warnings

@@ -353,9 +353,8 @@ def _duration(cell: Interval, *, rough: bool = False) -> str:
     """A time in ms or s, with its interval where that shows within six digits."""
     long = known(cell.mean) and cell.mean >= 10_000
     scale, unit = (1000.0, "s") if long else (1.0, "ms")
-    mean, low, high = (
-        end / scale if known(end) else None for end in (cell.mean, cell.low, cell.high)
-    )
+    cell = cell.map(lambda end: end / scale)
+    mean, low, high = cell.mean, cell.low, cell.high
     if not known(mean) or not known(low) or not known(high):
         return f"{fixed(mean, 2)} {unit} [?, ?]"
     whole = len(f"{mean:.0f}")
