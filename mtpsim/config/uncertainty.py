@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -18,7 +17,7 @@ from pydantic import (
 
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.errors import FieldError
-from mtpsim.common.files import check_named_file, read_named_file
+from mtpsim.common.files import read_named_file, read_once
 from mtpsim.common.section import Positive, Spec
 from mtpsim.common.text import counted
 from mtpsim.config.scenarios import numbers_at
@@ -273,8 +272,16 @@ def interval_ends(
     return found
 
 
-@lru_cache(maxsize=8)
-def _read_inputs(path: Path, modified: int) -> dict[str, Floats]:
+@read_once(8)
+def read_inputs(path: Path) -> dict[str, Floats]:
+    """Joint samples of the inputs by key, each ``[rows, n]``, from a CSV file.
+
+    The header names a column per number, such as ``acceptance.rates[0][1]``, with the numbers of a
+    key in the order of the experiment file.
+
+    Raises:
+        ValueError: The file cannot be read, or has other cells than numbers.
+    """
     try:
         table = [row for row in csv.reader(read_named_file(path).splitlines()) if row]
     except csv.Error:
@@ -287,16 +294,3 @@ def _read_inputs(path: Path, modified: int) -> dict[str, Floats]:
         raise ValueError(f"{path}: a header and rows of finite numbers are required")
     keys = [name.split("[")[0].strip() for name in table[0]]
     return {key: rows[:, [k == key for k in keys]] for key in dict.fromkeys(keys)}
-
-
-def read_inputs(path: Path) -> dict[str, Floats]:
-    """Joint samples of the inputs by key, each ``[rows, n]``, from a CSV file.
-
-    The header names a column per number, such as ``acceptance.rates[0][1]``, with the numbers of a
-    key in the order of the experiment file.
-
-    Raises:
-        ValueError: The file cannot be read, or has other cells than numbers.
-    """
-    check_named_file(path)
-    return _read_inputs(path, path.stat().st_mtime_ns)

@@ -7,13 +7,17 @@ acceptance, so that a probability of 0 or 1 is exact and any other is off by at 
 from __future__ import annotations
 
 from collections import namedtuple
+from functools import lru_cache
 
 import numpy as np
 
-from mtpsim.kernels.jit import bare, bare_inlined, inlined
-from mtpsim.kernels.philox import TILE
+from mtpsim.kernels.jit import bare, bare_inlined, stack_ints, with_globals
+from mtpsim.kernels.philox import BLOCK, TILE
 
 BITS = np.int32(0x7FFFFFFF)
+DRAFTS = 3  # of a pass over a tile
+THREES, REST = True, 0  # passes of three drafts, and drafts of a last one
+SLOW = False  # whether states are to be noted
 
 # Position of each lane in its chain. `row` [lanes]: the row of the thresholds that the next tick
 # reads; `state` [TILE, lanes]; `pair` [lanes]: 2 old + new, for chains of two states.
@@ -31,52 +35,6 @@ def begin_path(chain, path):
     for lane in range(path.row.size):
         path.row[lane] = chain.state_bounds.shape[0] - 1
         path.pair[lane] = 0
-
-
-@bare
-def count_reached(chain, words, fresh, ticks, path, length, reached):
-    """Round clock: add to ``reached`` [deep, lanes] the rounds that accept drafts 1..j.
-
-    ``length`` [TILE, lanes] is scratch; ``fresh`` marks a request's first tile.
-    """
-    if chain.two and reached.shape[0] > 0:
-        count_two(chain, words, fresh, ticks, path, reached)
-        return
-    deep = reached.shape[0]
-    find_lengths(chain, words, fresh, ticks, deep, path, length)
-    length[ticks:] = 0
-    for j in range(deep):
-        _add_longer(np.int32(j), length, reached[j])
-
-
-@bare
-def _add_longer(j, length, reached):
-    for lane in range(reached.size):
-        rounds = reached[lane]
-        for t in range(TILE):
-            rounds += np.int32(length[t, lane] > j)
-        reached[lane] = rounds
-
-
-@bare
-def count_two(chain, words, fresh, ticks, path, reached):
-    """:func:`count_reached` of a chain of at most two states, for one draft or more."""
-    deep = reached.shape[0]
-    for t in range(ticks):
-        first = fresh and t == 0
-        _move_and_verify(
-            words, t, first, chain.state_bounds, chain.accept_bounds, path.pair, reached[0]
-        )
-        if chain.slow:
-            _note_two(path.pair, path.state, t)
-        for j in range(1, deep - 1, 2):
-            _verify_both(
-                words, t, first, chain.accept_bounds, j, path.pair, reached[j], reached[j + 1]
-            )
-        if deep % 2 == 0:
-            _verify_two(
-                words, t, first, chain.accept_bounds, deep - 1, path.pair, reached, deep - 1
-            )
 
 
 @bare
@@ -139,14 +97,22 @@ def find_masks(chain, words, fresh, first, ticks, path, masks):
 @bare
 def _move_two(words, t, first, state_bounds, pair):
     """Move two states: ``pair`` [lanes] becomes 2 old + new, without loads, to vectorise."""
-    after_0, after_1 = state_bounds[0, 0], state_bounds[1, 0]
-    if first:
-        after_0, after_1 = state_bounds[2, 0], state_bounds[2, 0]
+    after = _moves_of(state_bounds, first)
     for lane in range(pair.size):
         old = pair[lane] & np.int32(1)
-        last = after_1 if old != 0 else after_0
-        new = np.int32((words[t, lane] & BITS) > last)
+        new = np.int32((words[t, lane] & BITS) > (after[1] if old != 0 else after[0]))
         pair[lane] = np.int32(2) * old + new
+
+
+@bare
+def _note_states(words, fresh, ticks, moves, pair, state):
+    """Rows of ``state`` for lanes in the state of ``pair``, which stays as it is."""
+    for t in range(ticks):
+        after = _moves_of(moves, fresh and t == 0)
+        before = pair if t == 0 else state[t - 1]
+        for lane in range(pair.size):
+            old = (before[lane] & np.int32(1)) != 0
+            state[t, lane] = np.int32((words[t, lane] & BITS) > (after[1] if old else after[0]))
 
 
 @bare
@@ -155,19 +121,26 @@ def _note_two(pair, state, t):
         state[t, lane] = pair[lane] & np.int32(1)
 
 
-@inlined
+@bare
+def _moves_of(state_bounds, first):
+    """Greatest words that lead to the first of two states, by the state before."""
+    row_0, row_1 = (2, 2) if first else (0, 1)
+    return state_bounds[row_0, 0], state_bounds[row_1, 0]
+
+
+@bare
 def _bounds_of(top, first, draft):
     """Greatest words that accept a draft, by 2 old + new."""
     row_0, row_1 = (2, 2) if first else (0, 1)
     return top[row_0, 0, draft], top[row_0, 1, draft], top[row_1, 0, draft], top[row_1, 1, draft]
 
 
-@inlined
-def _bound(bounds, old, new):
-    """The one of a pair of states, by selection: a load would be slower."""
+@bare
+def _accepts(word, bounds, old, new):
+    """Whether a word is within the bound of a pair of states, by selection: a load is slower."""
     into_0 = bounds[2] if old else bounds[0]
     into_1 = bounds[3] if old else bounds[1]
-    return into_1 if new else into_0
+    return np.int32(word <= (into_1 if new else into_0))
 
 
 @bare
@@ -176,30 +149,7 @@ def _verify_two(words, t, first, top, draft, pair, total, row):
     a = _bounds_of(top, first, draft)
     for lane in range(pair.size):
         old, new = pair[lane] > 1, (pair[lane] & np.int32(1)) != 0
-        total[row, lane] += np.int32((words[t, lane] & BITS) <= _bound(a, old, new))
-
-
-@bare
-def _move_and_verify(words, t, first, state_bounds, top, pair, reached):
-    """Move two states and verify the first draft, in one pass over the lanes."""
-    row_0, row_1 = (2, 2) if first else (0, 1)
-    after_0, after_1, a = state_bounds[row_0, 0], state_bounds[row_1, 0], _bounds_of(top, first, 0)
-    for lane in range(pair.size):
-        word, old = words[t, lane] & BITS, (pair[lane] & np.int32(1)) != 0
-        new = word > (after_1 if old else after_0)
-        reached[lane] += np.int32(word <= _bound(a, old, new))
-        pair[lane] = np.int32(2) * np.int32(old) + np.int32(new)
-
-
-@bare
-def _verify_both(words, t, first, top, draft, pair, here, next_):
-    """Verify ``draft`` and the next draft, so that words and states are read once."""
-    a, b = _bounds_of(top, first, draft), _bounds_of(top, first, draft + 1)
-    for lane in range(pair.size):
-        word, old = words[t, lane] & BITS, pair[lane] > 1
-        new = (pair[lane] & np.int32(1)) != 0
-        here[lane] += np.int32(word <= _bound(a, old, new))
-        next_[lane] += np.int32(word <= _bound(b, old, new))
+        total[row, lane] += _accepts(words[t, lane] & BITS, a, old, new)
 
 
 @bare
@@ -215,11 +165,11 @@ def _mask_four(words, t, first, top, draft, pair, mask):
     for lane in range(pair.size):
         word, old = words[t, lane] & BITS, pair[lane] > 1
         new = (pair[lane] & np.int32(1)) != 0
-        low = (bit if word <= _bound(a, old, new) else none) | (
-            bit1 if word <= _bound(b, old, new) else none
+        low = (bit if _accepts(word, a, old, new) else none) | (
+            bit1 if _accepts(word, b, old, new) else none
         )
-        high = (bit2 if word <= _bound(c, old, new) else none) | (
-            bit3 if word <= _bound(d, old, new) else none
+        high = (bit2 if _accepts(word, c, old, new) else none) | (
+            bit3 if _accepts(word, d, old, new) else none
         )
         mask[lane] = (mask[lane] & earlier) | low | high
 
@@ -265,6 +215,105 @@ def _masks_many(words, first, ticks, state_bounds, guide, top, noted, row, state
             if noted:
                 state[t, lane] = s
             row[lane] = np.int32(s)
+
+
+def _count_tile(words, fresh, moves, top, draft, pair, reached):
+    """Verify DRAFTS drafts from ``draft`` on in all ticks of a tile, with counts in registers.
+
+    Counts go through the stack, so that LLVM knows that they don't overlap with the words. The pass
+    of the last draft moves the state for good.
+    """
+    d1, d2 = draft + min(1, DRAFTS - 1), draft + DRAFTS - 1
+    a, b, c = _bounds_of(top, False, draft), _bounds_of(top, False, d1), _bounds_of(top, False, d2)
+    begin_a, begin_b = _bounds_of(top, fresh, draft), _bounds_of(top, fresh, d1)
+    begin_c, begin = _bounds_of(top, fresh, d2), _moves_of(moves, fresh)
+    later = _moves_of(moves, False)
+    state, count = stack_ints(BLOCK), stack_ints(BLOCK)
+    count_1, count_2 = stack_ints(BLOCK), stack_ints(BLOCK)
+    block, ticks, start, one = np.uintp(BLOCK), np.uintp(TILE), np.uintp(0), np.int32(1)
+    for at in range(start, np.uintp(pair.size), block):
+        for i in range(block):
+            x = y = z = np.int32(0)
+            new = (pair[at + i] & one) != 0
+            for t in range(ticks):
+                word, old, first = words[t, at + i] & BITS, new, t == start
+                after = begin if first else later
+                new = word > (after[1] if old else after[0])
+                x += _accepts(word, begin_a if first else a, old, new)
+                if DRAFTS > 1:
+                    y += _accepts(word, begin_b if first else b, old, new)
+                if DRAFTS > 2:
+                    z += _accepts(word, begin_c if first else c, old, new)
+            state[i], count[i], count_1[i], count_2[i] = new, x, y, z
+        _add_block(count, at, reached[draft])
+        if DRAFTS > 1:
+            _add_block(count_1, at, reached[d1])
+        if DRAFTS > 2:
+            _add_block(count_2, at, reached[d2])
+        if d2 == reached.shape[0] - 1:
+            for i in range(block):
+                pair[at + i] = state[i]
+
+
+@bare
+def _add_block(more, at, total):
+    for i in range(np.uintp(BLOCK)):
+        total[at + i] += more[i]
+
+
+_count_one = bare(with_globals(_count_tile, "_count_one", DRAFTS=1))
+_count_both = bare(with_globals(_count_tile, "_count_both", DRAFTS=2))
+_count_three = bare(with_globals(_count_tile, "_count_three", DRAFTS=3))
+
+
+def _count_two(chain, words, fresh, ticks, path, length, reached):
+    """Round clock: add to ``reached`` [deep, lanes] the rounds that accept drafts 1..j.
+
+    For chains of at most two states and whole blocks of lanes. ``fresh`` marks a request's first
+    tile; ``length`` [TILE, lanes] is scratch, not needed here.
+    """
+    deep, moves, top = reached.shape[0], chain.state_bounds, chain.accept_bounds
+    if SLOW:
+        _note_states(words, fresh, ticks, moves, path.pair, path.state)
+    if ticks < TILE:  # the last tile of a request
+        for t in range(ticks):
+            _move_two(words, t, fresh and t == 0, moves, path.pair)
+            for j in range(deep):
+                _verify_two(words, t, fresh and t == 0, top, j, path.pair, reached, j)
+        return
+    if THREES:
+        for j in range(0, deep - 2, 3):
+            _count_three(words, fresh, moves, top, j, path.pair, reached)
+    if REST == 1:
+        _count_one(words, fresh, moves, top, deep - 1, path.pair, reached)
+    if REST == 2:
+        _count_both(words, fresh, moves, top, deep - 2, path.pair, reached)
+
+
+@bare
+def count_many(chain, words, fresh, ticks, path, length, reached):
+    """:func:`_count_two` of any chain."""
+    deep = reached.shape[0]
+    find_lengths(chain, words, fresh, ticks, deep, path, length)
+    length[ticks:] = 0
+    for j in range(deep):
+        _add_longer(np.int32(j), length, reached[j])
+
+
+@lru_cache
+def counter(deep, slow):
+    """:func:`_count_two` with only the passes that ``deep`` drafts need."""
+    name = f"count_two_{deep % 3}{'_threes' * (deep > 2)}{'_slow' * slow}"
+    return bare(with_globals(_count_two, name, THREES=deep > 2, REST=deep % 3, SLOW=slow))
+
+
+@bare
+def _add_longer(j, length, reached):
+    for lane in range(reached.size):
+        rounds = reached[lane]
+        for t in range(TILE):
+            rounds += np.int32(length[t, lane] > j)
+        reached[lane] = rounds
 
 
 @bare

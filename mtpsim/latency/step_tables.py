@@ -7,7 +7,6 @@ and "draft_curve", and prints both tables at log level DEBUG.
 
 import csv
 import re
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -17,7 +16,7 @@ from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationInfo, mod
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError
-from mtpsim.common.files import check_named_file, read_named_file
+from mtpsim.common.files import read_named_file, read_once
 from mtpsim.common.section import Positive, Spec
 from mtpsim.common.text import counted
 from mtpsim.latency.times import Milliseconds, Times, describe
@@ -295,6 +294,7 @@ def describe_drafting(draft: Times | DraftTable) -> str:
     return draft.describe() if isinstance(draft, DraftTable) else describe(draft)
 
 
+@read_once(64)
 def read_curves(path: Path, along: str, across: str) -> Curves:
     """Read the times of a table.
 
@@ -310,13 +310,6 @@ def read_curves(path: Path, along: str, across: str) -> Curves:
     Raises:
         ValueError: The file can't be read, or holds no such times; with path and line.
     """
-    check_named_file(path)
-    stamp = path.stat()
-    return _read(path, along, across, stamp.st_mtime_ns, stamp.st_size)
-
-
-@lru_cache(maxsize=64)
-def _read(path: Path, along: str, across: str, modified: int, size: int) -> Curves:
     text = read_named_file(path)
     points = _from_engine(path, text, along)
     rows = {1: points} if points else _from_csv(path, text, along, across)

@@ -3,7 +3,6 @@
 Columns are found by their usual names, in any order, among others.
 """
 
-import csv
 import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.logs.entry import Entry, EntryError, IncompleteError
-from mtpsim.logs.files import FileProgress, Line, csv_delimiter, lines
+from mtpsim.logs.files import FileProgress, Line, csv_cells, csv_delimiter, lines
 from mtpsim.logs.format import Answers, Entries, Format, Place, attempt
 from mtpsim.logs.neutral import bare_rates, counts_of_run, histogram_of_run, one_number
 
@@ -52,10 +51,7 @@ def _delimiter(line: str) -> str:
 def _cells(line: str, delimiter: str) -> list[str]:
     if delimiter == "|":
         return [cell.strip() for cell in line.strip("> \t\n").strip("|").split("|")]
-    try:
-        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
-    except csv.Error:  # as a cell of more than 131,072 characters
-        return []
+    return csv_cells(line, delimiter)
 
 
 def _header(line: str) -> dict[int, str]:

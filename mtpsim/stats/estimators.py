@@ -109,6 +109,21 @@ class Tally:
 
 
 @dataclass(frozen=True)
+class RepeatedTally(Tally):
+    """A tally of which many quantities are estimated: what their estimates share is kept."""
+
+    @cached_property
+    def nudged(self) -> tuple[Floats, Floats]:
+        """As of any tally."""
+        return super().nudged
+
+    @cached_property
+    def covariance_of_mean(self) -> Floats:
+        """As of any tally."""
+        return super().covariance_of_mean
+
+
+@dataclass(frozen=True)
 class Estimates:
     """Estimates of Q quantities, with their covariance.
 

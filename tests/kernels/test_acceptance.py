@@ -3,6 +3,8 @@
 Random words meet a threshold once in 2^31 draws; here most of them do.
 """
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -10,20 +12,21 @@ from mtpsim.acceptance.base import thresholds
 from mtpsim.kernels import acceptance as stage
 from mtpsim.kernels.acceptance import Path
 from mtpsim.kernels.arrays import ChainArrays
-from mtpsim.kernels.philox import TILE
+from mtpsim.kernels.philox import BLOCK, TILE
 from tests.support.machine_code import compiled
 
-count_reached, find_lengths = compiled(stage.count_reached), compiled(stage.find_lengths)
+find_lengths, count_many = compiled(stage.find_lengths), compiled(stage.count_many)
+counter = cache(lambda deep, slow: compiled(stage.counter(deep, slow)))
 find_masks, find_state = compiled(stage.find_masks), compiled(stage.find_state)
-LANES, DEEPEST, SIGN = 40, 5, np.int64(1) << 31
+LANES, DEEPEST, SIGN = 2 * BLOCK, 5, np.int64(1) << 31
 SHAPES = [(2, 1), (2, 2), (3, 1), (4, 2)]  # states, outcomes; the first takes the vector path
 
 
-def chain_of(states, outcomes, seed):
+def chain_of(states, outcomes, seed, deepest=DEEPEST):
     rng = np.random.default_rng(seed)
     rows = rng.dirichlet(np.full(states, 2.0), outcomes * states + 1)
     rows[0] = np.eye(states)[0]  # a certain step
-    accept = np.cumprod(rng.beta(6, 2, (states, DEEPEST)), axis=1)
+    accept = np.cumprod(rng.beta(6, 2, (states, deepest)), axis=1)
     accept[0, 0], accept[1, -1] = 1, 0
     state_bounds, accept_bounds, guide = thresholds(rows, accept)
     slowdown = np.linspace(1, 2, states)
@@ -75,23 +78,36 @@ def path_of(chain, fresh, seed):
 CASES = [(shape, fresh) for shape in SHAPES for fresh in (True, False)]
 
 
-@pytest.mark.parametrize("deep", range(DEEPEST + 1))
-@pytest.mark.parametrize(("shape", "fresh"), CASES)
-def test_rounds_that_reach_each_draft(shape, fresh, deep):
-    chain = chain_of(*shape, seed=deep)
-    words, ticks = words_around(chain, seed=deep), 3 + deep
-    before, path = path_of(chain, fresh, seed=deep)
+def check_counts(count, chain, fresh, ticks, deep):
+    words, (before, path) = words_around(chain, seed=deep), path_of(chain, fresh, seed=deep)
     played, rows = walk(chain, words, fresh, before, ticks, deep)
     lengths = np.array([[sum(drafts[:deep]) for _, drafts in tick] for tick in played])
     reached = np.full((deep, LANES), 4, np.int32)
-    count_reached(chain, words, fresh, ticks, path, np.zeros((TILE, LANES), np.int32), reached)
+    count(chain, words, fresh, ticks, path, np.zeros((TILE, LANES), np.int32), reached)
     for j in range(deep):
         assert (reached[j] - 4 == (lengths > j).sum(0)).all()
+    if chain.two and ticks == TILE:
+        assert (path.pair & 1).tolist() == rows
     if not chain.two:
         assert path.row.tolist() == rows
-    if deep or not chain.two:  # without a draft the state is not computed
-        assert path.state[:ticks].tolist() == [[state for state, _ in tick] for tick in played]
-        assert (path.state[ticks:] == -7).all()
+    noted = [[state for state, _ in tick] for tick in played] if chain.slow else []
+    assert path.state[: len(noted)].tolist() == noted
+    assert (path.state[len(noted) :] == -7).all()
+
+
+@pytest.mark.parametrize("deep", range(DEEPEST + 1))
+@pytest.mark.parametrize(("shape", "fresh"), CASES)
+def test_rounds_that_reach_each_draft(shape, fresh, deep):
+    check_counts(count_many, chain_of(*shape, seed=deep), fresh, 3 + deep, deep)
+
+
+@pytest.mark.parametrize("slow", [False, True])
+@pytest.mark.parametrize("ticks", [5, TILE])
+@pytest.mark.parametrize("deep", [1, 2, 3, 4, 5, 7])
+@pytest.mark.parametrize("fresh", [False, True])
+def test_rounds_that_reach_each_draft_of_two_states(fresh, deep, ticks, slow):
+    chain = chain_of(2, 1, seed=deep, deepest=7)._replace(slow=slow)
+    check_counts(counter(deep, slow), chain, fresh, ticks, deep)
 
 
 @pytest.mark.parametrize("deep", [0, 3])
