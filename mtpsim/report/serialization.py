@@ -11,13 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.report.document import (
-    DepthResult,
-    Interval,
-    PointResult,
-    PolicyResult,
-    ResultDocument,
-)
+from mtpsim.report.document import DepthResult, Interval, PointResult, PolicyResult, ResultDocument
 from mtpsim.report.formatting import FIELDS, swept_keys
 from mtpsim.report.serving_document import TIMES, ServedPoint
 

@@ -154,10 +154,7 @@ def _scenarios(experiment: Experiment) -> Scenarios | None:
 
 
 def _simulate_all(
-    runs: Iterator[BlockRun],
-    scenarios: list[Scenarios | None],
-    pool: WorkerPool,
-    saved: BlockStore,
+    runs: Iterator[BlockRun], scenarios: list[Scenarios | None], pool: WorkerPool, saved: BlockStore
 ) -> tuple[list[PointData | ServerData], list[str], BaseException | None]:
     """Simulate point by point: the data, failures in words, and what stopped the run early."""
     done: list[PointData | ServerData] = []
