@@ -26,6 +26,14 @@ SCHEDULE_POINTS = 512  # batches evaluated for the schedule; refined where the d
 ROWS = 1000  # least number of curves drawn for the intervals
 
 
+def has_batch(point: PointData) -> bool:
+    """Whether a point of a sweep is interpolated over the batch.
+
+    Its depths are compared by their means, and its times do not depend on outcomes.
+    """
+    return KEY in point.point.set and point.objective is None and point.source.slowdown.ndim < 2
+
+
 def by_batch(points: list[PointData]) -> list[BatchGroup]:
     """One entry per group of points that differ only in the batch."""
     return [_group(group) for group in _groups(points) if len(set(map(_batch, group))) > 1]

@@ -126,12 +126,43 @@ def test_a_first_run_says_so_and_compiles_only_what_it_needs(finished, tmp_path)
     note = "compiling kernels for this processor, some seconds once"
     assert note in printed(*run, **given)
     compiled = {path.name.partition("-")[0] for path in cache.glob("*/*.nbi")}
-    totals = {"moments.complete_rows", "moments._moments", "philox.words_at"}
+    totals = {"moments.complete_rows", "moments._means", "moments._comoments", "philox.words_at"}
     assert compiled == {"round_clock.rounds_3_sums", *totals}
     lines = printed(*run, **given)
     assert note not in lines
     # with kernels from the cache numba need not load all that it can compile
-    assert not set(lines[-1].split()) & {"matplotlib", "scipy.stats", "numba.np.arrayobj"}
+    assert not set(lines[-1].split()) & {
+        "matplotlib",
+        "scipy.special",
+        "numba.np.arrayobj",
+        "mtpsim.config.uncertainty",
+        "mtpsim.engine.policy_player",
+        "mtpsim.engine.server_data",
+        "mtpsim.kernels.token_clock",
+        "mtpsim.policy",
+        "mtpsim.results.serving",
+    }
+
+
+def test_functions_of_scipy_are_its_own_and_its_package_can_be_imported_later():
+    code = """
+import sys
+from mtpsim.common.special import betaincinv, ndtri, stdtrit
+assert "scipy.special" not in sys.modules and "scipy._lib._array_api" not in sys.modules
+import scipy.special, scipy.stats
+assert scipy.special.ndtri is ndtri and scipy.special.stdtrit is stdtrit
+assert scipy.special._ufuncs.betaincinv is betaincinv
+assert abs(scipy.stats.t(5).ppf(0.9) - stdtrit(5, 0.9)) < 1e-9
+from mtpsim.common import special
+try:
+    special.no_such_function
+except AttributeError:
+    print("ok")
+"""
+    for first in ("", "import scipy.special\n"):
+        given = code if not first else first + code.replace('assert "scipy.special" not', "#")
+        done = subprocess.run([sys.executable, "-c", given], capture_output=True, text=True)
+        assert done.stdout == "ok\n", done.stderr
 
 
 def test_public_names_are_at_the_root():
