@@ -12,14 +12,7 @@ from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import content_hash, work_hash
 from mtpsim.engine.interrupts import command_interruptible, interrupts
-from mtpsim.engine.options import (
-    MAX_HOURS,
-    TIMEOUT,
-    ExecutorChoice,
-    RunOptions,
-    check_time,
-    cores,
-)
+from mtpsim.engine.options import MAX_HOURS, TIMEOUT, ExecutorChoice, RunOptions, check_time, cores
 from mtpsim.report.document import ResultDocument
 from mtpsim.report.experiment_text import rates_are_note, time_estimate
 from mtpsim.results.document import Result

@@ -6,14 +6,7 @@ from pathlib import Path
 from typing import Annotated, Self
 
 import numpy as np
-from pydantic import (
-    AliasChoices,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.errors import FieldError

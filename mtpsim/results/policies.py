@@ -18,13 +18,7 @@ from mtpsim.report.document import (
     Timeline,
     TimelinePolicy,
 )
-from mtpsim.results.point_data import (
-    POSITIVE,
-    PointData,
-    interval,
-    number,
-    of_requests,
-)
+from mtpsim.results.point_data import POSITIVE, PointData, interval, number, of_requests
 from mtpsim.results.uncertainty import intervals_of, joint_draws
 from mtpsim.stats import estimators
 from mtpsim.stats.comparisons import against_one, draws_against_one, log_of

@@ -46,10 +46,7 @@ class PointRun(BlockRun):
         self._controls = None
         if simulation.control_variates and simulation.precision_of in CONTROLLED:
             self._controls = controls_of(
-                self.compiled.source,
-                self.compiled.latency,
-                self.plan.layout,
-                simulation.horizon,
+                self.compiled.source, self.compiled.latency, self.plan.layout, simulation.horizon
             )
         return self.compiled, simulation.requests or simulation.max_requests, simulation.precision
 

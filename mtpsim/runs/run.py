@@ -166,10 +166,7 @@ def _scenarios(experiment: Experiment) -> Scenarios | None:
 
 
 def _simulate_all(
-    runs: Iterator[BlockRun],
-    scenarios: list[Scenarios | None],
-    pool: WorkerPool,
-    saved: BlockStore,
+    runs: Iterator[BlockRun], scenarios: list[Scenarios | None], pool: WorkerPool, saved: BlockStore
 ) -> tuple[list[EstimatedPoint | ServerData], list[str], BaseException | None]:
     """Simulate point by point: documents, failures in words, and what stopped the run early.
 
