@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mtpsim.acceptance import Recording, Source
-from mtpsim.common.errors import FieldError, InputError
+from mtpsim.common.arrays import JsonDict
+from mtpsim.common.errors import FieldError, InputError, Problem
 from mtpsim.config.scenarios import NOT_IN_SCENARIOS, scenarios, value_at
 from mtpsim.config.simulation import PRECISION, ROUNDS
 from mtpsim.exact.chain_solver import solve_operations
@@ -347,3 +348,9 @@ def _check_scenarios(experiment: Experiment, known: Sequence[Mismatch]) -> Itera
                 )
     except ValueError as error:
         yield ("robust", ""), str(error)
+
+
+def invalid_sections(raw: JsonDict, valid: JsonDict, problems: Sequence[Problem]) -> set[str]:
+    """Sections that were refused, and those that a misspelt one may stand for."""
+    refused = {"acceptance", "latency", *raw} - valid.keys()
+    return refused | {p.suggestion for p in problems if p.key in refused and p.suggestion}

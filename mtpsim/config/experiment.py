@@ -10,8 +10,9 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
@@ -20,7 +21,7 @@ from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.errors import InputError, Problem, nearest, nearest_file
 from mtpsim.common.section import Deferred, Spec
 from mtpsim.common.text import counted
-from mtpsim.config.cross_checks import mismatches
+from mtpsim.config.cross_checks import invalid_sections, mismatches
 from mtpsim.config.examples import file_or_example, titles
 from mtpsim.config.input_warnings import input_warnings, step_warnings
 from mtpsim.config.scenarios import NOT_IN_SCENARIOS, Robust
@@ -129,8 +130,8 @@ class Experiment(Spec):
 
     def __repr__(self) -> str:
         """Title, acceptance model, depth and number of points, on one line."""
-        model = self.acceptance
-        parts = [repr(self.title or "without a title"), model.model, f"depth {self.source.depth}"]
+        title, model = repr(self.title or "without a title"), self.acceptance.model
+        parts = [title, model, f"depth {self.source.depth}"]
         if self.sweep:
             parts.append(f"sweep of {counted(sum(1 for _ in combinations(self.sweep)), 'point')}")
         return f"<mtpsim.Experiment {', '.join(parts)}>"
@@ -143,8 +144,8 @@ class Experiment(Spec):
         for section, keys in self.model_dump(exclude_defaults=True, exclude_none=True).items():
             inner = keys if isinstance(keys, dict) else {"": keys}
             rows |= {f"{section}.{key}".rstrip("."): value for key, value in inner.items()}
-        cells = ((name, json.dumps(value, ensure_ascii=False)) for name, value in rows.items())
-        lines = (f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in cells)
+        texts = {name: json.dumps(value, ensure_ascii=False) for name, value in rows.items()}
+        lines = (f"<tr><th>{escape(n)}</th><td>{escape(t)}</td></tr>" for n, t in texts.items())
         return f"<table>{''.join(lines)}</table>"
 
     @property
@@ -249,18 +250,19 @@ class Experiment(Spec):
         Raises:
             InputError: A swept key or value is not allowed.
         """
-        points, problems = self._points()
+        if self.sweep is None:
+            return [Point({}, self)]
+        points, problems = self.swept_points
         if problems:
             raise InputError([problem for problem, _ in problems])
-        return points
+        return list(points)
 
-    def _points(self) -> tuple[list[Point], list[tuple[Problem, Problem]]]:
+    @cached_property
+    def swept_points(self) -> tuple[list[Point], list[tuple[Problem, Problem]]]:
         """Valid points; and problems of the others, as of the sweep and as of the point."""
-        if self.sweep is None:
-            return [Point({}, self)], []
         points: list[Point] = []
         problems: list[tuple[Problem, Problem]] = []
-        for chosen in combinations(self.sweep):
+        for chosen in combinations(self.sweep or {}):
             try:
                 points.append(Point(chosen, self._with(chosen, drop=("sweep",))))
             except InputError as error:
@@ -270,6 +272,11 @@ class Experiment(Spec):
                     for own in error.problems
                 ]
         return points, problems
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As of any section; the copy finds its own points."""
+        vars(copied := super().model_copy(update=update, deep=deep)).pop("swept_points", None)
+        return copied
 
     def changed(self, changes: JsonDict, *, policies: bool = False) -> Experiment:
         """The same experiment with some values changed, without sweep, policies and uncertainty.
@@ -293,7 +300,7 @@ class Experiment(Spec):
         return self._with(changes, drop=drop)
 
     def _with(self, changes: JsonDict, *, drop: Sequence[str]) -> Experiment:
-        raw = {key: part for key, part in self.raw().items() if key not in drop}
+        raw = self.model_dump(exclude_none=True, exclude=set(drop))
         for key, value in changes.items():
             set_key(raw, key.split("."), copy.deepcopy(value))
         return validate(raw, self._folder)
@@ -332,7 +339,7 @@ def validate(
                 problems += [p for p in under_it if (p.key, p.text) not in known]
         experiment = Experiment.model_construct(**valid)
     experiment._folder = folder
-    invalid = _invalid_sections(raw, valid, problems)
+    invalid = invalid_sections(raw, valid, problems)
     if found := mismatches(experiment, invalid):
         from mtpsim.config.validation_errors import mismatch_problems
 
@@ -341,12 +348,6 @@ def validate(
     if problems:
         raise InputError(sorted(problems, key=lambda p: (p.line is None, p.line or 0)))
     return experiment
-
-
-def _invalid_sections(raw: JsonDict, valid: JsonDict, problems: Sequence[Problem]) -> set[str]:
-    """Sections that were refused, and those that a misspelt one may stand for."""
-    refused = {"acceptance", "latency", *raw} - valid.keys()
-    return refused | {p.suggestion for p in problems if p.key in refused and p.suggestion}
 
 
 def _sweep_problems(
@@ -363,15 +364,14 @@ def _sweep_problems(
         return []
     if invalid:  # these may refer to any section
         experiment = experiment.model_copy(update={"uncertainty": None, "robust": None})
-    if not sections <= Experiment.model_fields.keys():
+    if outside := [key for key in swept if key.partition(".")[0] not in Experiment.model_fields]:
         from mtpsim.config.validation_errors import unknown_swept
 
-        outside = [k for k in swept if k.partition(".")[0] not in Experiment.model_fields]
         return [unknown_swept(key, Experiment, file=file, text=text) for key in outside]
     own = {(problem.key, problem.text) for problem in known}
     line = line_of(text, ("sweep",))
     found: dict[tuple[str, str], Problem] = {}  # the first of the points that have it
-    for of_sweep, of_point in experiment._points()[1]:
+    for of_sweep, of_point in experiment.swept_points[1]:
         found.setdefault((of_point.key, of_point.text), replace(of_sweep, file=file, line=line))
     return [problem for place, problem in found.items() if place not in own]
 

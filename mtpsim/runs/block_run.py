@@ -74,7 +74,7 @@ class BlockRun(ABC):
         self._first, self._end = edges[part[0] - 1 : part[0] + 1]
         self._last: BlockRange | None = None
         self._checked: list[BlockRange] = []  # at the last two checks of a precision
-        self._reported = self._saved = 0.0
+        self._reported, self._saved = 0.0, time.monotonic() if number else 0.0
 
     @property
     def label(self) -> str:
