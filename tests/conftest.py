@@ -17,7 +17,6 @@ SLOW = (  # files and tests of more than some seconds; `-m "not slow"` leaves th
     "tests/project/test_experiments.py",
     "tests/project/test_notebooks.py",
     "tests/project/test_site.py",
-    "tests/project/test_verification.py::test_damaged",
     "tests/runs/test_resume.py",
 )
 LONGEST = (  # files that several workers begin with, the longest first, so that all end together
@@ -31,7 +30,6 @@ LONGEST = (  # files that several workers begin with, the longest first, so that
     "tests/fit/test_model.py",
     "tests/cli/test_fit_replay.py",
     "tests/cli/test_streams.py",
-    "tests/project/test_verification.py",
     "tests/project/test_notebooks.py",
     "tests/report/test_page.py",
     "tests/cli/test_main.py",
