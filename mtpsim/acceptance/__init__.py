@@ -12,11 +12,4 @@ MODELS = SIMPLE.including(mixture="mixture.Mixture", drift="drift.Drift", trace=
 Acceptance = Annotated[AcceptanceModel, Named(MODELS)]
 __getattr__ = MODELS
 
-__all__ = [
-    "MODELS",
-    "Acceptance",
-    "AcceptanceChain",
-    "AcceptanceModel",
-    "Recording",
-    "Source",
-]
+__all__ = ["MODELS", "Acceptance", "AcceptanceChain", "AcceptanceModel", "Recording", "Source"]

@@ -51,10 +51,7 @@ class Mixture(AcceptanceModel):
         """The common clock of all parts; parts with one state fit either clock."""
         clocks: set[Clock] = {chain.clock for chain in chains if chain.states > 1}
         if len(clocks) > 1:
-            raise FieldError(
-                "all parts must have the same clock, 'round' or 'token'",
-                key="parts",
-            )
+            raise FieldError("all parts must have the same clock, 'round' or 'token'", key="parts")
         return clocks.pop() if clocks else "round"
 
     @compiled_once

@@ -6,14 +6,7 @@ from pathlib import Path
 from typing import Annotated, Self
 
 import numpy as np
-from pydantic import (
-    AliasChoices,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.errors import FieldError
@@ -118,7 +111,7 @@ class InputUncertainty(Spec):
         return _from_interval(low, high, u, confidence=confidence, share=share)
 
     def _posterior(self, key: str, values: Floats, u: Floats) -> Floats:
-        from scipy.special import betaincinv
+        from mtpsim.common.special import betaincinv
 
         if not key.startswith("acceptance.") or ((values < 0) | (values > 1)).any():
             raise ValueError("`trials` is for acceptance rates from 0 to 1 only")
@@ -135,7 +128,7 @@ class InputUncertainty(Spec):
 
 
 def _from_moments(mean: Floats, se: Floats, u: Floats, *, share: bool) -> Floats:
-    from scipy.special import betaincinv, gammaincinv
+    from mtpsim.common.special import betaincinv, gammaincinv
 
     if not share and (mean <= 0).any():
         raise ValueError(f"{mean.tolist()} in the file; a standard error requires values above 0")
@@ -158,7 +151,7 @@ def _from_moments(mean: Floats, se: Floats, u: Floats, *, share: bool) -> Floats
 def _from_interval(
     low: Floats, high: Floats, u: Floats, *, confidence: float, share: bool
 ) -> Floats:
-    from scipy.special import expit, logit, ndtri
+    from mtpsim.common.special import expit, logit, ndtri
 
     if (low <= 0).any() or (share and (high >= 1).any()):
         raise ValueError(f"`low` and `high` must be above 0{' and below 1' if share else ''}")

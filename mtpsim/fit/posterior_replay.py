@@ -13,11 +13,11 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri, stdtrit
 
 from mtpsim.acceptance.recording import Recording
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
+from mtpsim.common.special import ndtr, ndtri, stdtrit
 from mtpsim.fit.labelled_tokens import Ints, LabelledTokens
 from mtpsim.fit.rates import Interval
 from mtpsim.fit.token_chain import (

@@ -467,10 +467,5 @@ def steps_of_log(log: Log) -> StepTimes:
     time = np.bincount(row, log.times.by_row[used]) / np.bincount(row, log.rounds[used])
     none = np.zeros(count)
     return StepTimes(
-        batch=pairs[0],
-        depth=pairs[1],
-        verify=time,
-        draft=none,
-        cached=none,
-        whole_rounds=True,
+        batch=pairs[0], depth=pairs[1], verify=time, draft=none, cached=none, whole_rounds=True
     )

@@ -309,10 +309,7 @@ def best_fit(
     """
     begun = [
         fit_chain(
-            tokens,
-            initial_chain(states, tokens, seed),
-            shifts=shifts,
-            iterations=FIRST_ITERATIONS,
+            tokens, initial_chain(states, tokens, seed), shifts=shifts, iterations=FIRST_ITERATIONS
         )
         for seed in range(STARTS if states > 1 else 1)
     ]

@@ -10,13 +10,7 @@ from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Probability
 from mtpsim.common.text import counted
 from mtpsim.latency.cost_model import CostModel, TokenCount, reading_text
-from mtpsim.latency.experts import (
-    OVERLAP,
-    add_experts,
-    check_overlap,
-    experts_hit,
-    overlap_text,
-)
+from mtpsim.latency.experts import OVERLAP, add_experts, check_overlap, experts_hit, overlap_text
 from mtpsim.latency.step_costs import StepCosts, new_costs
 from mtpsim.latency.times import Milliseconds, Times
 
@@ -36,8 +30,7 @@ class _Passes(CostModel):
     cached: TokenCount = Field(0.0, description="cached tokens per request (context length)")
     per_cached: Milliseconds = Field(0.0, description="ms per cached token of the batch")
     per_cached_token: Milliseconds = Field(
-        0.0,
-        description="ms per cached token and token of the pass, if each token reads the cache",
+        0.0, description="ms per cached token and token of the pass, if each token reads the cache"
     )
 
     @model_validator(mode="after")

@@ -151,8 +151,7 @@ class VerifyTable(_Table):
     per_request: Milliseconds = Field(0.0, description="ms per request beside those of its tokens")
     per_cached: Milliseconds = Field(0.0, description="ms per cached token of the batch")
     per_cached_token: Milliseconds = Field(
-        0.0,
-        description="ms per cached token and token of the pass, if each token reads the cache",
+        0.0, description="ms per cached token and token of the pass, if each token reads the cache"
     )
 
     @model_validator(mode="after")

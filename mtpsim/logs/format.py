@@ -6,13 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.logs.entry import (
-    Entry,
-    EntryError,
-    IncompleteError,
-    MissingInformationError,
-    malformed,
-)
+from mtpsim.logs.entry import Entry, EntryError, IncompleteError, MissingInformationError, malformed
 from mtpsim.logs.files import Batch, FileProgress, batches
 from mtpsim.logs.json_text import documents_in
 

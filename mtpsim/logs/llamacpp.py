@@ -358,9 +358,6 @@ def _drafters(server: _Server, answers: Answers) -> LineEntries:
 
 
 LOG = line_format(
-    "llamacpp-log",
-    "llama.cpp",
-    ("draft acceptance", "update_slots", "#gen drafts"),
-    _log_entries,
+    "llamacpp-log", "llama.cpp", ("draft acceptance", "update_slots", "#gen drafts"), _log_entries
 )
 METRICS = counter_format("llamacpp-metrics", "llama.cpp", "llamacpp")

@@ -22,15 +22,7 @@ from mtpsim.logs.entry import (
     whole_depth,
 )
 from mtpsim.logs.files import FileProgress, csv_delimiter, csv_number, header_of, lines
-from mtpsim.logs.format import (
-    Answers,
-    Entries,
-    Format,
-    Place,
-    attempt,
-    json_format,
-    objects_within,
-)
+from mtpsim.logs.format import Answers, Entries, Format, Place, attempt, json_format, objects_within
 from mtpsim.logs.rates import counts_from_rates, rate_definition, survival_rates
 
 REQUIRED_COLUMNS = ("request", "accepted")

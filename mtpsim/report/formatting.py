@@ -18,13 +18,7 @@ from mtpsim.common.text import counted, three_digits
 from mtpsim.formula.closed_form import INDIFFERENCE
 
 if TYPE_CHECKING:  # `check` has no document
-    from mtpsim.report.document import (
-        Interval,
-        PointResult,
-        Quantity,
-        ResultDocument,
-        Uncertainty,
-    )
+    from mtpsim.report.document import Interval, PointResult, Quantity, ResultDocument, Uncertainty
 
 Quantities = Literal[
     "accept_length",

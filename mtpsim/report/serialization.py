@@ -12,13 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.report.document import (
-    DepthResult,
-    Interval,
-    PointResult,
-    PolicyResult,
-    ResultDocument,
-)
+from mtpsim.report.document import DepthResult, Interval, PointResult, PolicyResult, ResultDocument
 from mtpsim.report.formatting import FIELDS, swept_keys
 from mtpsim.report.serving_document import TIMES, ServedPoint
 

@@ -14,14 +14,7 @@ import numpy as np
 
 from mtpsim.common.arrays import Floats
 from mtpsim.latency import CostModel
-from mtpsim.report.document import (
-    INPUTS,
-    SIMULATION,
-    BatchCurves,
-    BatchGroup,
-    ScheduleStep,
-    Turn,
-)
+from mtpsim.report.document import INPUTS, SIMULATION, BatchCurves, BatchGroup, ScheduleStep, Turn
 from mtpsim.results.point_data import PointData, number
 from mtpsim.results.uncertainty import joint_draws
 from mtpsim.stats import estimators

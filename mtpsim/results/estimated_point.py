@@ -12,7 +12,6 @@ from mtpsim.common.arrays import Floats
 from mtpsim.exact import chain_solver
 from mtpsim.exact.chain_solver import Exact
 from mtpsim.formula import closed_form
-from mtpsim.latency.preset import Preset
 from mtpsim.report.document import (
     AcceptedDrafts,
     BreakEven,
@@ -120,7 +119,7 @@ def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResu
         choice=choice,
         requests_needed=measured.requests_needed,
         requests=measured.tally.count,
-        preset=isinstance(measured.experiment.latency, Preset),
+        preset=measured.experiment.latency.model == "preset",
         tree=measured.experiment.drafted is not None,
         times_known=not closed_form.drafts_are_free(*measured.experiment.step_times()),
     )

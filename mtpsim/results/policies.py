@@ -1,15 +1,13 @@
 """Adaptive policies in the result document: gain of each over the best fixed depth."""
 
-from typing import Literal
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from mtpsim.common.arrays import Floats
-from mtpsim.engine.policy_player import CompiledPolicy, Log, PolicySet
-from mtpsim.exact.oracle_mdp import Optimal
-from mtpsim.policy.off import Off
-from mtpsim.policy.oracle import Oracle
 from mtpsim.report.document import (
     Adaptive,
     ExactInterval,
@@ -20,17 +18,14 @@ from mtpsim.report.document import (
     Timeline,
     TimelinePolicy,
 )
-from mtpsim.results.point_data import (
-    POSITIVE,
-    PointData,
-    interval,
-    number,
-    of_requests,
-)
+from mtpsim.results.point_data import POSITIVE, PointData, interval, number, of_requests
 from mtpsim.results.uncertainty import intervals_of, joint_draws
 from mtpsim.stats import estimators
 from mtpsim.stats.comparisons import against_one, draws_against_one, log_of
 from mtpsim.stats.estimators import Estimates
+
+if TYPE_CHECKING:  # what plays policies is imported where there are some
+    from mtpsim.engine.policy_player import CompiledPolicy, Log, PolicySet
 
 SHOWN = 150  # rounds of the request that is shown
 CANDIDATES = 64  # requests from which the shown one is chosen
@@ -123,6 +118,8 @@ def _verdict(low: float, high: float) -> Verdict:
 
 
 def _oracle(policy_set: PolicySet) -> int | None:
+    from mtpsim.policy.oracle import Oracle
+
     places = (i for i, player in enumerate(policy_set.players) if isinstance(player.spec, Oracle))
     return next(places, None)
 
@@ -154,6 +151,9 @@ def _captured(speedup: Estimates, best: int, depths: int, oracle: int | None) ->
 
 def _exact_speedups(measured: PointData, policy_set: PolicySet) -> list[float | None]:
     """Exact speedup of each policy: recorded requests played once each, or the chain solved."""
+    from mtpsim.exact.oracle_mdp import Optimal
+    from mtpsim.policy.off import Off
+
     optimal, environment = policy_set.optimal, policy_set.environment
     if not isinstance(optimal, Optimal):
         from mtpsim.engine.simulate import play_each_once  # numba: not for `show`

@@ -9,7 +9,6 @@ from mtpsim.acceptance import Recording
 from mtpsim.acceptance.recording import play
 from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Experiment
-from mtpsim.engine.policy_player import Log
 from mtpsim.engine.round_traces import record_requests
 from mtpsim.engine.scheduler import half_width
 from mtpsim.engine.simulate import (
@@ -30,6 +29,7 @@ from mtpsim.stats.quantiles import Tails, quantile_speedups
 
 if TYPE_CHECKING:
     from mtpsim.engine.compiled import Compiled
+    from mtpsim.engine.policy_player import Log
 
 CONTROLLED = ("speedup", "marginal", "difference")  # quantities that control variates may narrow
 LOGGED, LOGGED_ROUNDS = 512, 400  # requests and rounds in the log of the policies
@@ -46,10 +46,7 @@ class PointRun(BlockRun):
         self._controls = None
         if simulation.control_variates and simulation.precision_of in CONTROLLED:
             self._controls = controls_of(
-                self.compiled.source,
-                self.compiled.latency,
-                self.plan.layout,
-                simulation.horizon,
+                self.compiled.source, self.compiled.latency, self.plan.layout, simulation.horizon
             )
         return self.compiled, simulation.requests or simulation.max_requests, simulation.precision
 

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import mtpsim.common.special  # noqa: F401 # before any thread imports scipy
 from mtpsim import __version__
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError
@@ -20,15 +21,13 @@ from mtpsim.engine.executors import WorkerPool, open_pool
 from mtpsim.engine.interrupts import interruptible
 from mtpsim.engine.options import TIMEOUT, ExecutorChoice
 from mtpsim.engine.scheduler import BlockFailedError, NoWorkersError, WorkerMismatchError
-from mtpsim.engine.server_data import ServerData
 from mtpsim.kernels.jit import kernel_hash
-from mtpsim.report.document import ResultDocument
+from mtpsim.report.document import PointResult, ResultDocument
 from mtpsim.report.progress import Progress, ProgressCallback, ignore_progress
 from mtpsim.results.batch_schedule import by_batch
 from mtpsim.results.document import Result
 from mtpsim.results.estimated_point import EstimatedPoint, estimate_point, judged_together
 from mtpsim.results.point_data import PointData, RoundTimes
-from mtpsim.results.serving import served_by_load, served_result
 from mtpsim.results.shapes import shapes_of
 from mtpsim.runs.block_run import BlockRun
 from mtpsim.runs.directory import BlockStore
@@ -36,6 +35,8 @@ from mtpsim.runs.point_run import PointRun
 
 if TYPE_CHECKING:
     from mtpsim.engine.scenarios import Scenarios
+    from mtpsim.engine.server_data import ServerData
+    from mtpsim.report.serving_document import LoadGroup
 
 BACKLOG = 4  # points whose documents are not finished
 
@@ -121,7 +122,7 @@ def run(
 
 def estimated(data: PointData | ServerData) -> EstimatedPoint | ServerData:
     """The document of a point of single requests; one of a server needs all points."""
-    return data if isinstance(data, ServerData) else estimate_point(data)
+    return estimate_point(data) if isinstance(data, PointData) else data
 
 
 def block_run(
@@ -156,16 +157,16 @@ def _callback_of(watcher: Any) -> ProgressCallback:
 
 
 def _scenarios(experiment: Experiment) -> Scenarios | None:
+    recorded = experiment.source.hidden_chain is None
+    if not (experiment.uncertainty or experiment.robust or recorded):
+        return None
     from mtpsim.engine.scenarios import has_scenarios, scenarios_of
 
     return scenarios_of(experiment) if has_scenarios(experiment) else None
 
 
 def _simulate_all(
-    runs: Iterator[BlockRun],
-    scenarios: list[Scenarios | None],
-    pool: WorkerPool,
-    saved: BlockStore,
+    runs: Iterator[BlockRun], scenarios: list[Scenarios | None], pool: WorkerPool, saved: BlockStore
 ) -> tuple[list[EstimatedPoint | ServerData], list[str], BaseException | None]:
     """Simulate point by point: documents, failures in words, and what stopped the run early.
 
@@ -246,8 +247,7 @@ def result_of(
 ) -> Result:
     """The result of the simulated points, of ``points`` points in all."""
     single = [point for point in done if isinstance(point, EstimatedPoint)]
-    served = [point for point in done if isinstance(point, ServerData)]
-    points_served = [served_result(point) for point in served]
+    points_served, by_load = _served(done) if len(single) < len(done) else ([], None)
     swept = [point.by_batch for point in single if point.by_batch]
     found = [*judged_together(single), *points_served]
     document = ResultDocument(
@@ -258,7 +258,19 @@ def result_of(
         failures=failures,
         points=found,
         by_batch=by_batch(swept) if len(swept) == len(single) else [],
-        by_load=served_by_load(served, points_served) if served else None,
+        by_load=by_load,
         shapes=shapes_of(single[0].experiment) if single else None,
     )
     return Result(document, RoundTimes([point.experiment for point in single]))
+
+
+def _served(
+    done: list[EstimatedPoint | ServerData],
+) -> tuple[list[PointResult], list[LoadGroup] | None]:
+    """Results of the points of a server, and loads side by side."""
+    from mtpsim.engine.server_data import ServerData
+    from mtpsim.results.serving import served_by_load, served_result
+
+    served = [point for point in done if isinstance(point, ServerData)]
+    results = [served_result(point) for point in served]
+    return results, served_by_load(served, results)

@@ -188,7 +188,7 @@ def delta_method(
         >>> ratio.values.round(3), ratio.half_width.round(3)
         (array([0.6]), array([0.149]))
     """
-    from scipy.special import stdtrit
+    from mtpsim.common.special import stdtrit
 
     step, means = tally.nudged
     with np.errstate(all="ignore"):  # a total that was never seen makes its ratios unknown

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mtpsim.cli.main import main
+from mtpsim.cli.main import COMMANDS, main
 from tests.support.examples import article
 
 ARTICLE, SERVING = "experiments/article.toml", "experiments/serving.toml"
@@ -55,8 +55,23 @@ def test_simple_commands_import_no_heavy_library(arguments):
     assert not loaded(*arguments) & HEAVY
 
 
-def test_help_loads_no_library_at_all():
-    assert not loaded("--help") & {"numpy", "pydantic"}
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_loads_no_library_at_all(command):
+    code = (
+        "import sys; from mtpsim.cli.main import main\ntry: main()\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
+    )
+    arguments = [sys.executable, "-c", code, *filter(None, [command]), "--help"]
+    done = subprocess.run(arguments, capture_output=True, text=True)
+    assert "usage: mtpsim" in done.stdout
+    assert not set(done.stderr.split()) & {"numpy", "pydantic", "scipy", "numba", "rich"}
+
+
+def test_the_engines_in_the_help_are_those_of_exports():
+    from mtpsim.cli.arguments import ENGINES
+    from mtpsim.runs.export import FORMATS
+
+    assert tuple(FORMATS) == ENGINES
 
 
 def test_a_quick_answer_needs_numpy_alone():
@@ -131,7 +146,38 @@ def test_a_first_run_says_so_and_compiles_only_what_it_needs(finished, tmp_path)
     lines = printed(*run, **given)
     assert note not in lines
     # with kernels from the cache numba need not load all that it can compile
-    assert not set(lines[-1].split()) & {"matplotlib", "scipy.stats", "numba.np.arrayobj"}
+    assert not set(lines[-1].split()) & {
+        "matplotlib",
+        "scipy.special",
+        "numba.np.arrayobj",
+        "mtpsim.config.uncertainty",
+        "mtpsim.engine.policy_player",
+        "mtpsim.engine.server_data",
+        "mtpsim.kernels.token_clock",
+        "mtpsim.policy",
+        "mtpsim.results.serving",
+    }
+
+
+def test_functions_of_scipy_are_its_own_and_its_package_can_be_imported_later():
+    code = """
+import sys
+from mtpsim.common.special import betaincinv, ndtri, stdtrit
+assert "scipy.special" not in sys.modules and "scipy._lib._array_api" not in sys.modules
+import scipy.special, scipy.stats
+assert scipy.special.ndtri is ndtri and scipy.special.stdtrit is stdtrit
+assert scipy.special._ufuncs.betaincinv is betaincinv
+assert abs(scipy.stats.t(5).ppf(0.9) - stdtrit(5, 0.9)) < 1e-9
+from mtpsim.common import special
+try:
+    special.no_such_function
+except AttributeError:
+    print("ok")
+"""
+    for first in ("", "import scipy.special\n"):
+        given = code if not first else first + code.replace('assert "scipy.special" not', "#")
+        done = subprocess.run([sys.executable, "-c", given], capture_output=True, text=True)
+        assert done.stdout == "ok\n", done.stderr
 
 
 def test_public_names_are_at_the_root():

@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
-from scipy.special import ndtri
 
 from mtpsim.common.arrays import Floats
+from mtpsim.common.special import ndtri
 from mtpsim.common.text import counted
 from mtpsim.fit.confidence import CALIBRATION_BINS, Pairs, Quality, reliability
 from mtpsim.fit.model import LogFit

@@ -20,21 +20,8 @@ from mtpsim.report.formatting import (
     swept_keys,
     value_text,
 )
-from mtpsim.report.serving_document import (
-    QUANTILES,
-    TIMES,
-    UNSTABLE,
-    ServedArm,
-    ServedPoint,
-)
-from mtpsim.report.tables.terminal import (
-    Column,
-    Row,
-    TextTable,
-    print_table,
-    print_warnings,
-    say,
-)
+from mtpsim.report.serving_document import QUANTILES, TIMES, UNSTABLE, ServedArm, ServedPoint
+from mtpsim.report.tables.terminal import Column, Row, TextTable, print_table, print_warnings, say
 
 if TYPE_CHECKING:
     from rich.console import Console
