@@ -45,7 +45,7 @@ SAMPLES, TIMES = ".samples.csv", ".times.csv"
 
 
 class FitOptions(argparse.Namespace):
-    """Options of ``mtpsim fit``; :func:`add_arguments` describes each."""
+    """Options of ``mtpsim fit``; :func:`mtpsim.cli.arguments.fit` describes each."""
 
     files: list[Path]
     out: Path | None
@@ -70,50 +70,6 @@ class FitOptions(argparse.Namespace):
     json: bool
     quiet: bool
     experiment_only: bool
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add = parser.add_argument
-    add(
-        "files",
-        type=Path,
-        metavar="LOG",
-        nargs="+",
-        help="logs of one engine, at most one step-time CSV; or pairs of confidence and outcome",
-    )
-    add("-o", "--out", type=Path, metavar="FILE", help="path of the experiment (default: stdout)")
-    add(
-        "--like",
-        type=Path,
-        metavar="FILE",
-        help="experiment whose times and other sections are used",
-    )
-    add("--target", type=float, metavar="MS", help="step time of plain decoding, ms")
-    add("--verify", type=float, metavar="MS", help="time of a verification, ms (with --target)")
-    add("--draft", type=float, metavar="MS", help="drafting time of a round, ms (with --verify)")
-    add("--format", metavar="NAME", help="format of the logs (default: detected from the content)")
-    add("--skip-bad", action="store_true", help="skip malformed entries and count them")
-    add("--depth", type=int, metavar="K", help="drafts per round, if the log does not state it")
-    add("--rates-are", choices=("survival", "conditional"), help="definition of unlabelled rates")
-    add("--rounds", type=int, metavar="N", help="number of rounds behind unlabelled rates")
-    add("--model", metavar="NAME", help="model to read from a scrape of several models")
-    share = "held-out share of requests (default: 0.3)"
-    add("--holdout", type=float, default=0.3, metavar="SHARE", help=share)
-    add("--candidates", metavar="NAME[,NAME]", help="models to fit (default: all that apply)")
-    add("--keep-samples", action="store_true", help="resample round times; fit no distribution")
-    effect = "variance of totals relative to independent rounds (default: 1)"
-    add("--design-effect", type=float, default=1.0, metavar="X", help=effect)
-    add("--experts", type=int, default=0, metavar="N", help="number of experts (MoE)")
-    add("--active", type=int, default=0, metavar="N", help="active experts per token")
-    by_batch = "fit a cost model to the logs' round times by running requests and depth"
-    add("--by-batch", action="store_true", help=by_batch)
-    replay = "predict every depth by posterior replay, written as NAME.replay.toml (default: where "
-    replay += "the log has rounds in order)"
-    add("--replay", action=argparse.BooleanOptionalAction, help=replay)
-    add("--json", action="store_true", help="print only the report, as JSON")
-    add("--quiet", action="store_true", help="print neither progress nor tables")
-    parser.set_defaults(experiment_only=False)
 
 
 def run(options: FitOptions) -> int:

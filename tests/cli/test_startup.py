@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mtpsim.cli.main import main
+from mtpsim.cli.main import COMMANDS, main
 from tests.support.examples import article
 
 ARTICLE, SERVING = "experiments/article.toml", "experiments/serving.toml"
@@ -55,8 +55,23 @@ def test_simple_commands_import_no_heavy_library(arguments):
     assert not loaded(*arguments) & HEAVY
 
 
-def test_help_loads_no_library_at_all():
-    assert not loaded("--help") & {"numpy", "pydantic"}
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_loads_no_library_at_all(command):
+    code = (
+        "import sys; from mtpsim.cli.main import main\ntry: main()\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
+    )
+    arguments = [sys.executable, "-c", code, *filter(None, [command]), "--help"]
+    done = subprocess.run(arguments, capture_output=True, text=True)
+    assert "usage: mtpsim" in done.stdout
+    assert not set(done.stderr.split()) & {"numpy", "pydantic", "scipy", "numba", "rich"}
+
+
+def test_the_engines_in_the_help_are_those_of_exports():
+    from mtpsim.cli.arguments import ENGINES
+    from mtpsim.runs.export import FORMATS
+
+    assert tuple(FORMATS) == ENGINES
 
 
 def test_a_quick_answer_needs_numpy_alone():
