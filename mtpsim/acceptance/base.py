@@ -185,9 +185,9 @@ class AcceptanceChain:
             accept, slowdown = np.repeat(accept, 2, axis=0), np.ones(2) * slowdown
         state_bounds, accept_bounds, guide = thresholds(rows, accept)
         two = accept.shape[0] == 2 and (self.outcomes == 1 or self.states == 1)
-        return ChainArrays(
-            state_bounds, accept_bounds, guide, slowdown, two, bool((slowdown != 1).any())
-        )
+        slow = bool((slowdown != 1).any())
+        steps = most_steps(state_bounds, guide)
+        return ChainArrays(state_bounds, accept_bounds, guide, slowdown, two, slow, steps)
 
 
 def thresholds(rows: Floats, accept: Floats) -> tuple[npt.NDArray[Any], ...]:
@@ -209,7 +209,18 @@ def thresholds(rows: Floats, accept: Floats) -> tuple[npt.NDArray[Any], ...]:
     accept_bounds = below[:, :, None] + np.rint(accept[None] * width[:, :, None]).astype(np.int64)
     buckets = np.arange(256, dtype=np.int64) << 23
     guide = np.stack([np.searchsorted(row - 1, buckets, side="left") for row in edge])
-    return (edge - 1).astype(np.int32), (accept_bounds - 1).astype(np.int32), guide.astype(np.int16)
+    return (edge - 1).astype(np.int32), (accept_bounds - 1).astype(np.int32), guide.astype(np.int32)
+
+
+def most_steps(state_bounds: npt.NDArray[np.int32], guide: npt.NDArray[np.int32]) -> int:
+    """Most states from the one of the guide to the one that a word leads to.
+
+    Args:
+        state_bounds: ``[R, S]``, as of :func:`thresholds`.
+        guide: ``[R, 256]``, as of :func:`thresholds`.
+    """
+    last = (state_bounds < state_bounds[:, -1:]).sum(1, keepdims=True)  # where the last word leads
+    return int(np.diff(guide, axis=1, append=last).max())
 
 
 def stationary(step: Floats, start: Floats | None = None) -> Floats:

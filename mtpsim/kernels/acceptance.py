@@ -11,13 +11,16 @@ from functools import lru_cache
 
 import numpy as np
 
-from mtpsim.kernels.jit import bare, bare_inlined, stack_ints, with_globals
+from mtpsim.kernels.jit import bare, bare_inlined, flat, stack_ints, with_globals
 from mtpsim.kernels.philox import BLOCK, TILE
 
 BITS = np.int32(0x7FFFFFFF)
 DRAFTS = 3  # of a pass over a tile
 THREES, REST = True, 0  # passes of three drafts, and drafts of a last one
 SLOW = False  # whether states are to be noted
+COUNTS, LENGTHS, MASKS = range(3)
+SINK = COUNTS  # what is made of accepted drafts
+MOST_STEPS = 4  # in a search of states without a branch
 
 # Position of each lane in its chain. `row` [lanes]: the row of the thresholds that the next tick
 # reads; `state` [TILE, lanes]; `pair` [lanes]: 2 old + new, for chains of two states.
@@ -35,63 +38,6 @@ def begin_path(chain, path):
     for lane in range(path.row.size):
         path.row[lane] = chain.state_bounds.shape[0] - 1
         path.pair[lane] = 0
-
-
-@bare
-def find_lengths(chain, words, fresh, ticks, deep, path, length):
-    """Round clock: accepted drafts ``length`` [TILE, lanes] of ``ticks`` rounds, at most deep."""
-    if chain.two:
-        for t in range(ticks):
-            _move_two(words, t, fresh and t == 0, chain.state_bounds, path.pair)
-            if chain.slow:
-                _note_two(path.pair, path.state, t)
-            length[t] = 0
-            for j in range(deep):
-                _verify_two(
-                    words, t, fresh and t == 0, chain.accept_bounds, j, path.pair, length, t
-                )
-    else:
-        _lengths_many(
-            words,
-            ticks,
-            chain.state_bounds,
-            chain.guide,
-            chain.accept_bounds,
-            deep,
-            chain.slow,
-            path.row,
-            path.state,
-            length,
-        )
-
-
-@bare
-def find_masks(chain, words, fresh, first, ticks, path, masks):
-    """Token clock: bit j of ``masks`` [TILE, lanes]: would a position be accepted as draft j + 1?
-
-    Sets ticks ``first`` .. ``ticks - 1`` of the tile.
-    """
-    if not chain.two:
-        _masks_many(
-            words,
-            first,
-            ticks,
-            chain.state_bounds,
-            chain.guide,
-            chain.accept_bounds,
-            chain.slow,
-            path.row,
-            path.state,
-            masks,
-        )
-        return
-    for t in range(first, ticks):
-        begins = fresh and t == 0
-        _move_two(words, t, begins, chain.state_bounds, path.pair)
-        if chain.slow:
-            _note_two(path.pair, path.state, t)
-        for j in range(0, chain.accept_bounds.shape[2], 4):
-            _mask_four(words, t, begins, chain.accept_bounds, j, path.pair, masks[t])
 
 
 @bare
@@ -185,38 +131,6 @@ def find_state(word, r, state_bounds, guide):
     return np.intp(s)
 
 
-@bare
-def _lengths_many(words, ticks, state_bounds, guide, top, deep, noted, row, state, length):
-    states = state_bounds.shape[1]
-    more = states if state_bounds.shape[0] > states + 1 else 0  # transitions depend on outcomes
-    for t in range(ticks):
-        for lane in range(row.size):
-            word, r = words[t, lane] & BITS, np.uintp(row[lane])
-            s = np.uintp(find_state(word, r, state_bounds, guide))
-            accepted = np.int32(0)
-            for j in range(np.uintp(deep)):  # accepts are nested: a count without a branch
-                accepted += np.int32(word <= top[r, s, j])
-            if noted:
-                state[t, lane] = s
-            length[t, lane] = accepted
-            row[lane] = np.int32(s) + np.int32(more if accepted == deep else 0)
-
-
-@bare
-def _masks_many(words, first, ticks, state_bounds, guide, top, noted, row, state, masks):
-    for t in range(first, ticks):
-        for lane in range(row.size):
-            word, r = words[t, lane] & BITS, np.uintp(row[lane])
-            s = np.uintp(find_state(word, r, state_bounds, guide))
-            mask = np.int64(0)
-            for j in range(np.uintp(top.shape[2])):
-                mask |= np.int64(word <= top[r, s, j]) << np.int64(j)
-            masks[t, lane] = mask
-            if noted:
-                state[t, lane] = s
-            row[lane] = np.int32(s)
-
-
 def _count_tile(words, fresh, moves, top, draft, pair, reached):
     """Verify DRAFTS drafts from ``draft`` on in all ticks of a tile, with counts in registers.
 
@@ -266,11 +180,11 @@ _count_both = bare(with_globals(_count_tile, "_count_both", DRAFTS=2))
 _count_three = bare(with_globals(_count_tile, "_count_three", DRAFTS=3))
 
 
-def _count_two(chain, words, fresh, ticks, path, length, reached):
+def _count_two(chain, words, fresh, ticks, path, reached):
     """Round clock: add to ``reached`` [deep, lanes] the rounds that accept drafts 1..j.
 
     For chains of at most two states and whole blocks of lanes. ``fresh`` marks a request's first
-    tile; ``length`` [TILE, lanes] is scratch, not needed here.
+    tile.
     """
     deep, moves, top = reached.shape[0], chain.state_bounds, chain.accept_bounds
     if SLOW:
@@ -290,16 +204,6 @@ def _count_two(chain, words, fresh, ticks, path, length, reached):
         _count_both(words, fresh, moves, top, deep - 2, path.pair, reached)
 
 
-@bare
-def count_many(chain, words, fresh, ticks, path, length, reached):
-    """:func:`_count_two` of any chain."""
-    deep = reached.shape[0]
-    find_lengths(chain, words, fresh, ticks, deep, path, length)
-    length[ticks:] = 0
-    for j in range(deep):
-        _add_longer(np.int32(j), length, reached[j])
-
-
 @lru_cache
 def counter(deep, slow):
     """:func:`_count_two` with only the passes that ``deep`` drafts need."""
@@ -308,12 +212,132 @@ def counter(deep, slow):
 
 
 @bare
-def _add_longer(j, length, reached):
-    for lane in range(reached.size):
-        rounds = reached[lane]
-        for t in range(TILE):
-            rounds += np.int32(length[t, lane] > j)
-        reached[lane] = rounds
+def _index(number):
+    """A number that is not negative as an index, which LLVM need not test for its sign."""
+    return np.uintp(np.uint32(number & BITS))
+
+
+@bare_inlined
+def _add_hits(hit, size, t, j, at, out):
+    for i in range(size):
+        out[j, at + i] += hit[i]
+
+
+@bare_inlined
+def _add_lengths(hit, size, t, j, at, out):
+    for i in range(size):
+        out[t, at + i] += hit[i]
+
+
+@bare_inlined
+def _set_bits(hit, size, t, j, at, out):
+    bit, none = np.int64(1) << np.int64(j), np.int64(0)
+    for i in range(size):
+        out[t, at + i] |= bit if hit[i] != 0 else none
+
+
+_write_hits = _add_hits  # and other functions in copies
+
+
+def _read_many(words, first, ticks, chain, deep, path, out):
+    """Read ticks ``first`` .. ``ticks - 1`` of a tile for a chain of any number of states.
+
+    Each step is a loop over a block of lanes whose results are on the stack, so that LLVM gathers
+    many bounds at once. What is written to ``out`` depends on SINK.
+    """
+    states, drafts = np.int32(chain.state_bounds.shape[1]), np.int32(chain.accept_bounds.shape[2])
+    by_outcome = SINK != MASKS and chain.state_bounds.shape[0] > states + 1
+    more = states if by_outcome else np.int32(0)
+    guide, bounds, top = flat(chain.guide), flat(chain.state_bounds), flat(chain.accept_bounds)
+    word, row = stack_ints(BLOCK), stack_ints(BLOCK)
+    cell, place = stack_ints(BLOCK), stack_ints(BLOCK)  # of the state's bound; of the first draft's
+    hit = stack_ints(BLOCK)  # is the draft accepted?
+    size = np.uintp(path.row.size)
+    for at in range(np.uintp(0), size, np.uintp(BLOCK)):
+        block = min(np.uintp(BLOCK), size - at)
+        for i in range(block):
+            row[i] = path.row[at + i]
+        for t in range(np.uintp(first), np.uintp(ticks)):
+            if chain.steps <= MOST_STEPS:
+                for i in range(block):
+                    w, r = words[t, at + i] & BITS, row[i]
+                    least = guide[_index((r << np.int32(8)) | (w >> np.int32(23)))]
+                    word[i], cell[i], hit[i] = w, r * states + least, np.int32(1)
+                for _ in range(chain.steps):
+                    for i in range(block):
+                        cell[i] += np.int32(word[i] > bounds[_index(cell[i])])
+            else:
+                for i in range(block):
+                    w, r = words[t, at + i] & BITS, row[i]
+                    state = find_state(w, r, chain.state_bounds, chain.guide)
+                    word[i], cell[i], hit[i] = w, r * states + np.int32(state), np.int32(1)
+            if SINK != COUNTS:
+                for i in range(block):
+                    out[t, at + i] = 0
+            for i in range(block):
+                place[i] = cell[i] * drafts
+            for j in range(np.int32(deep)):
+                for i in range(block):
+                    hit[i] = np.int32(word[i] <= top[_index(place[i] + j)])
+                _write_hits(hit, block, t, j, at, out)
+            for i in range(block):
+                cell[i] -= row[i] * states
+                row[i] = cell[i] + more * hit[i]
+            if chain.slow:
+                for i in range(block):
+                    path.state[t, at + i] = cell[i]
+        for i in range(block):
+            path.row[at + i] = row[i]
+
+
+def _reader(name, sink, write):
+    return bare(with_globals(_read_many, name, SINK=sink, _write_hits=write))
+
+
+_counts_many = _reader("_counts_many", COUNTS, _add_hits)
+_lengths_many = _reader("_lengths_many", LENGTHS, _add_lengths)
+_masks_many = _reader("_masks_many", MASKS, _set_bits)
+
+
+@bare
+def count_many(chain, words, fresh, ticks, path, reached):
+    """:func:`_count_two` of any chain."""
+    _counts_many(words, 0, ticks, chain, reached.shape[0], path, reached)
+
+
+@bare
+def find_lengths(chain, words, fresh, ticks, deep, path, length):
+    """Round clock: accepted drafts ``length`` [TILE, lanes] of ``ticks`` rounds, at most deep."""
+    if chain.two:
+        for t in range(ticks):
+            _move_two(words, t, fresh and t == 0, chain.state_bounds, path.pair)
+            if chain.slow:
+                _note_two(path.pair, path.state, t)
+            length[t] = 0
+            for j in range(deep):
+                _verify_two(
+                    words, t, fresh and t == 0, chain.accept_bounds, j, path.pair, length, t
+                )
+    else:
+        _lengths_many(words, 0, ticks, chain, deep, path, length)
+
+
+@bare
+def find_masks(chain, words, fresh, first, ticks, path, masks):
+    """Token clock: bit j of ``masks`` [TILE, lanes]: would a position be accepted as draft j + 1?
+
+    Sets ticks ``first`` .. ``ticks - 1`` of the tile.
+    """
+    if not chain.two:
+        _masks_many(words, first, ticks, chain, chain.accept_bounds.shape[2], path, masks)
+        return
+    for t in range(first, ticks):
+        begins = fresh and t == 0
+        _move_two(words, t, begins, chain.state_bounds, path.pair)
+        if chain.slow:
+            _note_two(path.pair, path.state, t)
+        for j in range(0, chain.accept_bounds.shape[2], 4):
+            _mask_four(words, t, begins, chain.accept_bounds, j, path.pair, masks[t])
 
 
 @bare

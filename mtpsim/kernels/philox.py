@@ -20,7 +20,7 @@ ARMS = 256  # offset between arms: benchmark runs with the same text and separat
 CALL = 4  # words that one call of the generator gives: four ticks of a purpose
 TILE = 8  # ticks that the stages of a kernel handle at once, a multiple of CALL
 LANES = 1024  # requests in lockstep: their scratch stays in the nearest caches
-BLOCK = 64  # lanes of a loop whose results wait on the stack: LANES is a multiple of it
+BLOCK = 128  # lanes of a loop whose results wait on the stack: LANES is a multiple of it
 
 MULTIPLY_0, MULTIPLY_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 WEYL_0, WEYL_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)

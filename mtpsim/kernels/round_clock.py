@@ -33,10 +33,10 @@ def simulate_rounds(key, first, chain, noise, task, shallow, deep, out):
     """Simulate requests ``first`` .. at depths ``shallow`` .. ``deep``; a row of ``out`` each."""
     n = -(-lanes_of(len(out)) // BLOCK) * BLOCK
     reached, total = np.empty((deep, n), np.int32), np.empty((3, n))
-    length, memory = np.empty((TILE, n), np.int32), np.empty((2, n))
+    memory = np.empty((2, n))
     slow, drafts = bool(chain.slow), min(deep, deep % 3 + 3) if chain.two else 0
     run = _kernel_of(bool(not slow and sums_alone(noise)), slow, drafts)
-    run(key, first, chain, noise, task, shallow, new_path(n), length, new_scratch(n), memory,
+    run(key, first, chain, noise, task, shallow, new_path(n), new_scratch(n), memory,
         reached, total, out)  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def _kernel_of(sums_only, slow, deep):
     return kernel(with_globals(_rounds, name, SUMS_ONLY=sums_only, SLOW=slow, **inner))
 
 
-def _rounds(key, first, chain, noise, task, shallow, path, length, s, memory, reached, total, out):
+def _rounds(key, first, chain, noise, task, shallow, path, s, memory, reached, total, out):
     """A fixed number of rounds: sums over rounds serve all depths, since accepts are nested."""
     lanes = path.row.size
     for at in range(0, out.shape[0], lanes):
@@ -57,7 +57,7 @@ def _rounds(key, first, chain, noise, task, shallow, path, length, s, memory, re
         for tick in range(0, task.rounds, TILE):
             ticks, fresh = min(TILE, task.rounds - tick), tick == 0
             fill_words(key, first + at, tick, ticks, PATH, s.words)
-            count(chain, s.words, fresh, ticks, path, length, reached)
+            count(chain, s.words, fresh, ticks, path, reached)
             if SUMS_ONLY:
                 if noise.kinds[1] == CELLS:
                     fill_words(key, first + at, tick, ticks, VERIFY + ARMS * noise.arm, s.words)
