@@ -33,8 +33,7 @@ class Independent(RatesModel):
         "conditional", description="definition of the rates"
     )
     accept_length: AcceptLength | list[AcceptLength] | None = Field(
-        None,
-        description="instead of rates: tokens per round at depths 1..K, or at `measured_at`",
+        None, description="instead of rates: tokens per round at depths 1..K, or at `measured_at`"
     )
     measured_at: Depth | list[Depth] | None = Field(
         None, description="depth of a pooled rate, or depths of `accept_length`"
@@ -82,8 +81,7 @@ class Independent(RatesModel):
             and (len(depths) != len(lengths) or depths != sorted(set(depths)))
         ):
             raise FieldError(
-                f"must be {len(lengths)} ascending depths, one per accept length",
-                key="measured_at",
+                f"must be {len(lengths)} ascending depths, one per accept length", key="measured_at"
             )
 
     @model_validator(mode="after")

@@ -99,7 +99,7 @@ def requests_to_measure(
         excess (float): Kurtosis less 1 of a request's influence: 2 if normal, more for long tails.
         pool (float): Number of requests that ``variance`` is estimated from.
     """
-    from scipy.special import chdtri
+    from mtpsim.common.special import chdtri
 
     def quantile(m: int) -> float:
         if excess <= 0:  # all requests are the same: their variance is known
@@ -111,7 +111,7 @@ def requests_to_measure(
 
 
 def _t(share: float, requests: int) -> float:
-    from scipy.special import stdtrit
+    from mtpsim.common.special import stdtrit
 
     return float(stdtrit(requests - 1, share))
 

@@ -3,12 +3,7 @@
 import argparse
 import sys
 
-from mtpsim.cli.main import DONE, add_experiment_arguments, read_experiment
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_experiment_arguments(parser)
+from mtpsim.cli.main import DONE, read_experiment
 
 
 def run(options: argparse.Namespace) -> int:

@@ -32,13 +32,6 @@ UNPAIRED = (
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    parser.add_argument("before", metavar="RUN", help="a run directory")
-    parser.add_argument("after", metavar="OTHER", help="another one")
-    parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
-
-
 def run(options: argparse.Namespace) -> int:
     """Print what differs; returns the exit code."""
     folders = [Path(name) for name in (options.before, options.after)]

@@ -8,21 +8,6 @@ from mtpsim.cli.run import completeness
 from mtpsim.common.errors import InputError
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    from mtpsim.runs.export import FORMATS
-
-    parser.add_argument("run", metavar="RUN", help="a run directory")
-    parser.add_argument("--to", metavar="ENGINE", required=True, help=", ".join(FORMATS))
-    parser.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="select a point of a sweep by its keys, or a server's policy=NAME; repeatable",
-    )
-
-
 def run(options: argparse.Namespace) -> int:
     """Print the configuration; returns the exit code."""
     from mtpsim.runs.directory import read_run

@@ -10,9 +10,8 @@ from typing import Any, Literal
 
 from mtpsim import __version__
 from mtpsim.acceptance import AcceptanceChain
-from mtpsim.cli.fit_chain import write_chain
 from mtpsim.cli.fit_confidence import fit_confidence
-from mtpsim.cli.fit_replay import make_replay, write_replay
+from mtpsim.cli.fit_experiments import make_replay, write_chain, write_replay
 from mtpsim.cli.fit_steps import FittedCosts, depth_of, fitted_costs
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem, cannot_write
@@ -21,7 +20,6 @@ from mtpsim.config.experiment import Experiment, parse, validate
 from mtpsim.engine.interrupts import command_interruptible
 from mtpsim.fit.by_depth import chain_lengths
 from mtpsim.fit.confidence import is_confidence_file
-from mtpsim.fit.decode_steps import steps_of_log
 from mtpsim.fit.document import (
     FitReport,
     acceptance_section,
@@ -34,7 +32,7 @@ from mtpsim.fit.limitations import depth_problem
 from mtpsim.fit.model import LogFit, fit_log
 from mtpsim.fit.replay_report import why_no_replay
 from mtpsim.fit.round_times import latency_section
-from mtpsim.fit.step_times import is_step_table, read_step_times
+from mtpsim.fit.step_times import is_step_table, read_step_times, steps_of_log
 from mtpsim.fit.throughput import SpeedCheck, check_speed, time_warnings_of
 from mtpsim.formula.closed_form import drafts_are_free
 from mtpsim.logs import Answers, read_logs
@@ -47,7 +45,7 @@ SAMPLES, TIMES = ".samples.csv", ".times.csv"
 
 
 class FitOptions(argparse.Namespace):
-    """Options of ``mtpsim fit``; :func:`add_arguments` describes each."""
+    """Options of ``mtpsim fit``; :func:`mtpsim.cli.arguments.fit` describes each."""
 
     files: list[Path]
     out: Path | None
@@ -72,50 +70,6 @@ class FitOptions(argparse.Namespace):
     json: bool
     quiet: bool
     experiment_only: bool
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add = parser.add_argument
-    add(
-        "files",
-        type=Path,
-        metavar="LOG",
-        nargs="+",
-        help="logs of one engine, at most one step-time CSV; or pairs of confidence and outcome",
-    )
-    add("-o", "--out", type=Path, metavar="FILE", help="path of the experiment (default: stdout)")
-    add(
-        "--like",
-        type=Path,
-        metavar="FILE",
-        help="experiment whose times and other sections are used",
-    )
-    add("--target", type=float, metavar="MS", help="step time of plain decoding, ms")
-    add("--verify", type=float, metavar="MS", help="time of a verification, ms (with --target)")
-    add("--draft", type=float, metavar="MS", help="drafting time of a round, ms (with --verify)")
-    add("--format", metavar="NAME", help="format of the logs (default: detected from the content)")
-    add("--skip-bad", action="store_true", help="skip malformed entries and count them")
-    add("--depth", type=int, metavar="K", help="drafts per round, if the log does not state it")
-    add("--rates-are", choices=("survival", "conditional"), help="definition of unlabelled rates")
-    add("--rounds", type=int, metavar="N", help="number of rounds behind unlabelled rates")
-    add("--model", metavar="NAME", help="model to read from a scrape of several models")
-    share = "held-out share of requests (default: 0.3)"
-    add("--holdout", type=float, default=0.3, metavar="SHARE", help=share)
-    add("--candidates", metavar="NAME[,NAME]", help="models to fit (default: all that apply)")
-    add("--keep-samples", action="store_true", help="resample round times; fit no distribution")
-    effect = "variance of totals relative to independent rounds (default: 1)"
-    add("--design-effect", type=float, default=1.0, metavar="X", help=effect)
-    add("--experts", type=int, default=0, metavar="N", help="number of experts (MoE)")
-    add("--active", type=int, default=0, metavar="N", help="active experts per token")
-    by_batch = "fit a cost model to the logs' round times by running requests and depth"
-    add("--by-batch", action="store_true", help=by_batch)
-    replay = "predict every depth by posterior replay, written as NAME.replay.toml (default: where "
-    replay += "the log has rounds in order)"
-    add("--replay", action=argparse.BooleanOptionalAction, help=replay)
-    add("--json", action="store_true", help="print only the report, as JSON")
-    add("--quiet", action="store_true", help="print neither progress nor tables")
-    parser.set_defaults(experiment_only=False)
 
 
 def run(options: FitOptions) -> int:

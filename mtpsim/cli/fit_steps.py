@@ -11,7 +11,7 @@ from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.sweep import swept_values
 from mtpsim.fit.step_times import MIN_STEPS, CostModelFit, StepTimes, fit_cost_models
-from mtpsim.latency.costs import POOR_FIT
+from mtpsim.latency.cost_model import POOR_FIT
 
 if TYPE_CHECKING:
     from mtpsim.cli.fit import FitOptions

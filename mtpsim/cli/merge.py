@@ -11,16 +11,6 @@ from mtpsim.runs import directory as store
 from mtpsim.runs.merge import Merged, merge
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="run directories")
-    parser.add_argument(
-        "-o", "--out", metavar="RUN", required=True, help="run directory of the merged result"
-    )
-    parser.add_argument("--json", action="store_true", help="print the result document only")
-    parser.add_argument("--quiet", action="store_true", help="no messages")
-
-
 def run(options: argparse.Namespace) -> int:
     """Merge runs into a new run directory and print the result; returns the exit code."""
     folder, runs = Path(options.out), [Path(name) for name in options.runs]

@@ -9,7 +9,7 @@ import numpy as np
 
 from mtpsim.acceptance import Recording, Source
 from mtpsim.acceptance.draft_lengths import ProposingChain
-from mtpsim.cli.main import DONE, add_experiment_arguments, one_point, read_experiment
+from mtpsim.cli.main import DONE, one_point, read_experiment
 from mtpsim.cli.streams import write_while_read
 from mtpsim.common.errors import InputError, cannot_write, nearest
 from mtpsim.common.text import counted
@@ -24,23 +24,12 @@ BLOCK = 256  # requests simulated at a time
 
 
 class SampleOptions(argparse.Namespace):
-    """Options of ``mtpsim sample``; :func:`add_arguments` describes each."""
+    """Options of ``mtpsim sample``; :func:`mtpsim.cli.arguments.sample` describes each."""
 
     form: str
     requests: int
     depth: str | None
     out: Path | None
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_experiment_arguments(parser)
-    add = parser.add_argument
-    add("--as", dest="form", metavar="FORMAT", required=True, help="log format")
-    count = "number of requests (default: 200)"
-    add("--requests", type=int, default=200, metavar="N", help=count)
-    add("--depth", metavar="K[,K]", help="drafts per round (default: the model's)")
-    add("-o", "--out", type=Path, metavar="FILE", help="file to write (default: stdout)")
 
 
 def sample_requests(

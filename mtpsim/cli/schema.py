@@ -6,10 +6,6 @@ import json
 from mtpsim.cli.main import DONE
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add nothing: the command has no arguments."""
-
-
 def run(options: argparse.Namespace) -> int:
     """Print the schema."""
     from mtpsim.config.experiment import schema

@@ -1,7 +1,6 @@
 """The example experiments that are installed with the package."""
 
 import re
-import shutil
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -59,6 +58,8 @@ def copy_example(path: Path, target: Path) -> list[Path]:
         FileExistsError: The target exists.
         OSError: A file can't be written.
     """
+    import shutil
+
     text = path.read_text(encoding="utf-8")
     with target.open("x", encoding="utf-8") as file:
         file.write(text)

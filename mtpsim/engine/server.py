@@ -309,11 +309,13 @@ def _batch_rule(
 def tally_server(plan: ServerPlan, first: int, count: int) -> Tally:
     """Tally of replications ``first`` .. ``first + count - 1``, with their counts of times."""
     rows = np.zeros((count, plan.layout.columns))
-    histograms = np.zeros((3, len(plan.arms), len(METRICS), BINS), np.int64)
+    counts = np.zeros((len(plan.arms), len(METRICS), BINS), np.int64)
+    histograms = np.zeros((3, *counts.shape), np.int64)
+    added = np.empty_like(histograms)
     for number in range(count):
-        counts = np.zeros(histograms.shape[1:], np.int64)
+        counts[:] = 0
         simulate_replication(plan, first + number, rows[number], counts)
-        histograms += cluster_counts(counts)
+        histograms += cluster_counts(counts, added)
     mean, comoment = np.empty(rows.shape[1]), np.empty((rows.shape[1], rows.shape[1]))
     moments(rows, mean, comoment)
     return Tally(count, mean, comoment, histograms)
@@ -327,8 +329,8 @@ def simulate_replication(
     Args:
         plan: the point.
         number: number of the replication.
-        row: ``[columns]`` totals, written.
-        histograms: ``[arms, METRICS, BINS]`` counts, added to.
+        row: ``[columns]`` zeros; totals, written.
+        histograms: ``[arms, METRICS, BINS]`` zeros; counts, written.
         points: most points of each timeline; 0: none.
 
     Returns:
@@ -351,10 +353,15 @@ def simulate_replication(
             laws=laws,
         )
         rule = arm.batch._replace(memory=arm.batch.memory.copy())
-        state = new_state(world, plan.depth, points, arm.stale)
+        state = new_state(
+            world,
+            plan.depth,
+            points=points,
+            stale=arm.stale,
+            row=row[plan.layout.arm(place)],
+            histograms=histograms[place],
+        )
         arm.kernel()(world, plan.noise, rule, state, new_scratch(1), np.zeros((2, 1)))
-        row[plan.layout.arm(place)] = state.row
-        histograms[place] += state.histograms
         columns = state.timeline[: state.marks[0]].T
         timelines.append(replace(Timeline(*columns), used=state.used))
     return timelines

@@ -223,7 +223,7 @@ def _mean(replicas: list[Features]) -> Features:
 
 def _check(name: str, kind: CheckKind, values: Sequence[float], checks: int) -> Check:
     """Compare the first value with the others: prediction interval, Bonferroni over ``checks``."""
-    from scipy.special import stdtrit
+    from mtpsim.common.special import stdtrit
 
     log, made = float(values[0]), np.array(values[1:])
     width = float(stdtrit(made.size - 1, 1 - (1 - CONFIDENCE) / (2 * checks)))

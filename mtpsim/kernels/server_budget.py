@@ -163,16 +163,19 @@ def _recall(state, decoding, stale):
 
     A request that did not decode then counts with confidences of 1, as in vLLM.
     """
-    drafts, ring, step = state.drafts, np.uintp(state.counts[STEP] % stale), state.counts[STEP]
+    drafts, step = state.drafts, state.counts[STEP]
     for i in range(decoding):
         slot = drafts.slots[i]
-        known = step - state.ints[slot, SINCE] >= stale
-        for j in range(np.uintp(drafts.levels.shape[0])):
-            then, now = drafts.past[ring, slot, j], drafts.levels[j, i]
-            scheduled = np.uint32(np.int64(j) < drafts.scheduled[i])
-            drafts.past[ring, slot, j] = now
-            drafts.earlier[j, i] = scheduled * (then if known else np.uint32(LEVELS))
-            drafts.levels[j, i] = scheduled * now
+        if step == state.ints[slot, SINCE]:
+            drafts.past[:, :, slot] = LEVELS
+    for j in range(drafts.levels.shape[0]):
+        past, now, then = drafts.past[step % stale, j], drafts.levels[j], drafts.earlier[j]
+        for i in range(decoding):
+            slot, scheduled = drafts.slots[i], np.uint32(j < drafts.scheduled[i])
+            level = now[i]
+            then[i] = scheduled * past[slot]
+            past[slot] = level
+            now[i] = scheduled * level
 
 
 @bare

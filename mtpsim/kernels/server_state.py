@@ -15,7 +15,7 @@ from mtpsim.common.arrays import Floats
 from mtpsim.kernels.arrays import ChainArrays, Floats32, Ints, RecordingArrays
 from mtpsim.kernels.jit import bare, bare_inlined
 from mtpsim.kernels.philox import CALL, HALF, LOW, PATH, TILE, philox
-from mtpsim.kernels.server_layout import BINS, COLUMNS, LEAST_EXPONENT, METRICS, OCTAVE_BITS, SHARES
+from mtpsim.kernels.server_layout import BINS, LEAST_EXPONENT, OCTAVE_BITS, SHARES
 from mtpsim.kernels.server_requests import CLOSED, Workload
 from mtpsim.latency.step_costs import StepCosts
 from mtpsim.policy.base import BatchOutcome
@@ -115,6 +115,7 @@ class Drafts(NamedTuple):
     kept: Ints  # [M] those that are not lost after depth 0
     acceptable: Ints  # [M] those that would be accepted of as many as were not clipped
     accepted: Ints  # [M] those that are accepted
+    path: Ints  # [3, M] word and row of the thresholds; -1 as long as no draft is rejected
     states: Ints  # [K + 1, M] hidden states of the drafts, and of the token after them
     # the others have no content without a budget
     verified: Ints  # [M] drafts that are verified
@@ -126,7 +127,7 @@ class Drafts(NamedTuple):
     earlier: Unsigned  # [K, M] those that set the budget
     survival: Floats  # [M]
     smooth: Floats  # [2 M + 1, K] moving averages of the confidences
-    past: Unsigned  # [s, 2 M + 1, K] survivals by step modulo s
+    past: Unsigned  # [s, K, 2 M + 1] survivals by step modulo s
     held: Unsigned  # [LEVELS + 1] drafts by survival
     ranked: Unsigned  # [K M] survivals, the greatest first
     times: Floats  # [K M + 1] ms of the step by verified drafts
@@ -175,6 +176,7 @@ def _new_drafts(requests: int, depth: int, stale: int | None) -> Drafts:
         kept=ints(requests),
         acceptable=ints(requests),
         accepted=ints(requests),
+        path=ints(3, requests),
         states=ints(depth + 1, requests),
         verified=ints(shared * requests),
         words=ints(CALL * calls * shared, requests),
@@ -183,7 +185,7 @@ def _new_drafts(requests: int, depth: int, stale: int | None) -> Drafts:
         earlier=levels(deep, requests),
         survival=np.zeros(shared * requests),
         smooth=np.zeros((slots, deep)),
-        past=levels(stale or 0, slots, deep),
+        past=levels(stale or 0, deep, slots),
         held=levels(LEVELS + 1),
         ranked=levels(deep * requests),
         times=np.zeros(deep * requests + 1),
@@ -191,7 +193,9 @@ def _new_drafts(requests: int, depth: int, stale: int | None) -> Drafts:
     )
 
 
-def new_state(world: World, depth: int, points: int, stale: int | None = None) -> State:
+def new_state(
+    world: World, depth: int, *, points: int, stale: int | None, row: Floats, histograms: Longs
+) -> State:
     """The state before the first arrival.
 
     Args:
@@ -199,6 +203,8 @@ def new_state(world: World, depth: int, points: int, stale: int | None = None) -
         depth: greatest depth K.
         points: most points of the timeline; 0: none.
         stale: steps by which confidences are old; None where requests share no budget.
+        row: [COLUMNS] zeros.
+        histograms: [METRICS, BINS] zeros.
     """
     slots, most = 2 * world.engine.max_requests + 1, world.engine.max_requests
     clients = world.load.clients if world.load.arrivals == CLOSED else 0
@@ -219,8 +225,8 @@ def new_state(world: World, depth: int, points: int, stale: int | None = None) -
         outcome=BatchOutcome(*np.zeros((3, depth + 1), np.int64)),
         returned=np.zeros(clients),
         factors=np.ones(TILE),
-        histograms=np.zeros((len(METRICS), BINS), np.int64),
-        row=np.zeros(len(COLUMNS)),
+        histograms=histograms,
+        row=row,
         timeline=np.zeros((points, 5)),
         used=np.zeros((most + 1, depth + 1) if points else (0, 0), np.int64),
         marks=np.array([0, 1], np.int64),

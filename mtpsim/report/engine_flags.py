@@ -51,9 +51,7 @@ def engine_flags(depth: int) -> list[EngineFlags]:
         EngineFlags("SGLang", sglang_flags(depth), "flags of sglang.launch_server"),
         EngineFlags("TensorRT-LLM", _trtllm(depth), f"YAML options of trtllm-serve; {older}"),
         EngineFlags(
-            "llama.cpp",
-            llamacpp_flags(depth),
-            "flags of llama-server; --draft-max in older builds",
+            "llama.cpp", llamacpp_flags(depth), "flags of llama-server; --draft-max in older builds"
         ),
     ]
 

@@ -1,28 +1,29 @@
 """The text of ``mtpsim check``: what an experiment simulates, before it runs."""
 
-from collections.abc import Iterable
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mtpsim.acceptance import Recording, Source
-from mtpsim.acceptance.base import stationary
-from mtpsim.acceptance.independent import Independent
-from mtpsim.acceptance.mixture import Mixture
-from mtpsim.acceptance.trees import Tree
+from mtpsim.acceptance.base import conditional_rates, stationary
 from mtpsim.common.arrays import Floats
-from mtpsim.common.text import counted
-from mtpsim.config.draft import Draft, drafted_source
+from mtpsim.common.text import counted, span
 from mtpsim.config.experiment import Experiment, Point
-from mtpsim.config.serving import LEAST_REPLICATIONS
+from mtpsim.config.scenarios import scenarios
 from mtpsim.config.simulation import Simulation
 from mtpsim.config.sweep import swept_values
-from mtpsim.config.uncertainty import scenarios
+from mtpsim.engine.block_sizes import FLOOR, unit_of
 from mtpsim.engine.options import WITHIN, core_seconds
-from mtpsim.engine.scheduler import FLOOR, unit_of
 from mtpsim.formula.closed_form import conditional_from
 from mtpsim.latency import CostModel
 from mtpsim.report.exact_text import exact_answer
 from mtpsim.report.formatting import value_text
+
+if TYPE_CHECKING:
+    from mtpsim.acceptance.trees import Tree
+    from mtpsim.config.draft import Draft
 
 TICKS = {"round": "after each round", "token": "after each text position"}
 MOST_STATES = 8  # listed one by one
@@ -43,11 +44,13 @@ def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
     first = points[0].experiment
     chain, draft = first.source, first.draft
     if draft and draft.lengths is not None:  # whose states are a state and a number of drafts
+        from mtpsim.config.draft import drafted_source
+
         chain = drafted_source(first.acceptance, draft)
     found = [
         (
             f"Acceptance: {first.acceptance.model}, depth {chain.depth}",
-            _classes(first) + _acceptance(chain) + rates_are_note(experiment),
+            first.acceptance.describe() + _acceptance(chain) + rates_are_note(experiment),
         ),
         *([("Draft", _draft(draft, first.tree))] if draft and first.tree else []),
         ("Latency", [*first.latency.describe(), *_rounds(first)]),
@@ -85,7 +88,7 @@ def _rounds(experiment: Experiment) -> list[str]:
         verify, draft = (exact.verify, exact.draft) if exact else (verify, draft)
         proposing = "" if exact else ", before slowdowns and if all drafts are proposed"
     plain, *rounds = (f"{time:.4g}" for time in verify + draft)
-    depths = f"1 to {len(rounds)}" if len(rounds) > 1 else "1"
+    depths = span([1, len(rounds)])
     return [f"plain step {plain} ms; rounds of depth {depths}: {', '.join(rounds)} ms{proposing}"]
 
 
@@ -151,6 +154,8 @@ def _requests(experiment: Experiment) -> tuple[int, int]:
     if experiment.planned:
         return experiment.planned, experiment.planned
     if experiment.serving:
+        from mtpsim.config.serving import LEAST_REPLICATIONS
+
         return LEAST_REPLICATIONS, experiment.most
     return min(FLOOR * _unit(experiment), s.max_requests), s.max_requests
 
@@ -192,11 +197,6 @@ def _listed(values: Floats) -> str:
     return " ".join(f"{value:.4g}" for value in values)
 
 
-def _classes(experiment: Experiment) -> list[str]:
-    model = experiment.acceptance
-    return model.describe() if isinstance(model, Mixture) else []
-
-
 def _acceptance(source: Source) -> list[str]:
     if isinstance(source, Recording):
         entries = counted(
@@ -218,9 +218,7 @@ def _acceptance(source: Source) -> list[str]:
             for s in range(chain.states)
         ]
     if chain.clock == "round" and chain.lengths is None:  # else long requests have more rounds
-        survival = share @ chain.survival
-        before = np.concatenate([[1.0], survival[:-1]])
-        rates = np.divide(survival, before, out=0 * survival, where=before > 0)
+        rates = conditional_rates(share @ chain.survival)
         lines.append(f"conditional rates, pooled over rounds: {_listed(rates)}")
     return lines
 
@@ -230,6 +228,8 @@ def rates_are_note(experiment: Experiment) -> list[str]:
 
     Swept rates are those of the first point.
     """
+    from mtpsim.acceptance.independent import Independent
+
     keys = swept_values(experiment.sweep) if experiment.sweep else {}
     given = "rates_are" in experiment.acceptance.model_fields_set
     if given or keys.keys() & {"acceptance", "acceptance.rates_are"}:
@@ -255,12 +255,6 @@ def _stopping_rule(s: Simulation) -> str:
     return f"{half_width} for the {s.precision_of.replace('_', ' ')} at every depth"
 
 
-def _percent(shares: Iterable[float]) -> str:
-    """``0.5 %``; ``0.1 to 2 %`` if a sweep varies it."""
-    found = sorted(set(shares))
-    return " to ".join(f"{100 * end:g}" for end in dict.fromkeys([found[0], found[-1]])) + " %"
-
-
 def _simulation(points: list[Point]) -> list[str]:
     every = [point.experiment.simulation for point in points]
     s = every[0]
@@ -283,6 +277,7 @@ def _simulation(points: list[Point]) -> list[str]:
             f"(first test of the precision after {least:,} requests: earlier ones would favour "
             "intervals that are too narrow by chance)",
         ]
-    confidence, epsilon = _percent(s.confidence for s in every), _percent(s.epsilon for s in every)
+    confidence = span((100 * s.confidence for s in every), unit=" %")
+    epsilon = span((100 * s.epsilon for s in every), unit=" %")
     lines.append(f"{confidence} intervals; the closed form is accurate if within ±{epsilon}")
     return lines

@@ -4,7 +4,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -127,6 +126,8 @@ class QuickAnswer:
 
     def _repr_html_(self) -> str:
         """The answer as text of fixed width, for a notebook."""
+        from html import escape
+
         return f"<pre>{escape(str(self))}</pre>"
 
     def table(self) -> list[str]:

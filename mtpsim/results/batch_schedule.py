@@ -14,14 +14,7 @@ import numpy as np
 
 from mtpsim.common.arrays import Floats
 from mtpsim.latency import CostModel
-from mtpsim.report.document import (
-    INPUTS,
-    SIMULATION,
-    BatchCurves,
-    BatchGroup,
-    ScheduleStep,
-    Turn,
-)
+from mtpsim.report.document import INPUTS, SIMULATION, BatchCurves, BatchGroup, ScheduleStep, Turn
 from mtpsim.results.point_data import PointData, number
 from mtpsim.results.uncertainty import joint_draws
 from mtpsim.stats import estimators
@@ -31,6 +24,14 @@ Value = TypeVar("Value")
 GRID = 121  # batches of a curve, evenly spaced in their logarithm
 SCHEDULE_POINTS = 512  # batches evaluated for the schedule; refined where the depth changes
 ROWS = 1000  # least number of curves drawn for the intervals
+
+
+def has_batch(point: PointData) -> bool:
+    """Whether a point of a sweep is interpolated over the batch.
+
+    Its depths are compared by their means, and its times do not depend on outcomes.
+    """
+    return KEY in point.point.set and point.objective is None and point.source.slowdown.ndim < 2
 
 
 def by_batch(points: list[PointData]) -> list[BatchGroup]:

@@ -15,7 +15,7 @@ from mtpsim.acceptance import AcceptanceChain
 from mtpsim.acceptance.trees import Tree, Weights, best_first, chain_tree
 from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Experiment
-from mtpsim.latency import CostModel, Table
+from mtpsim.latency import CostModel
 from mtpsim.report.document import Advice
 from mtpsim.report.document_shapes import DraftTree, Shape, ShapeRange, Shapes
 from mtpsim.results.batch_schedule import constant_ranges
@@ -50,6 +50,8 @@ def shapes_of(experiment: Experiment) -> Shapes | None:
     found, cost = _compared(experiment), experiment.latency
     if found is None:
         return None
+    from mtpsim.latency.costs import Table
+
     first, last = 1, MOST_BATCH
     if isinstance(cost, Table):
         first, last = int(np.ceil(cost.batches[0])), int(cost.batches[-1])

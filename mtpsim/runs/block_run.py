@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING
 from mtpsim import __version__
 from mtpsim.config.experiment import Experiment, Point
 from mtpsim.config.hashing import point_hash
-from mtpsim.engine.executors import WorkerPool
-from mtpsim.engine.scheduler import (
+from mtpsim.engine.block_sizes import (
     FLOOR,
     SCHEDULE,
-    BlockRange,
     first_unit,
     is_stored,
     last_block,
     next_check,
     part_edges,
     requests_before,
-    simulate,
 )
+from mtpsim.engine.executors import WorkerPool
+from mtpsim.engine.scheduler import BlockRange, simulate
 from mtpsim.kernels.jit import kernel_hash
 from mtpsim.report.formatting import set_label
 from mtpsim.report.progress import Progress, ProgressCallback
@@ -53,6 +52,7 @@ class BlockRun(ABC):
         part (tuple[int, int]): (i, n): simulate part i of n equal parts of the requests.
     """
 
+    likely_end = 0  # number of blocks after which the point before this one was precise
     scale = "relative"  # of the precision
     units = "request"  # of which the tally is
 
@@ -75,13 +75,18 @@ class BlockRun(ABC):
         self._first, self._end = edges[part[0] - 1 : part[0] + 1]
         self._last: BlockRange | None = None
         self._checked: list[BlockRange] = []  # at the last two checks of a precision
-        self._reported = self._saved = 0.0
+        self._reported, self._saved = 0.0, time.monotonic() if number else 0.0
 
     @property
     def label(self) -> str:
         """Name of the point in the progress display."""
         values = set_label(self.point.set)
         return f"{self.number + 1}/{self.of}: {values}" if self.of > 1 else values
+
+    @property
+    def stopped_at(self) -> int:
+        """Number of blocks after which it was precise; 0 if it was not, or simulated nothing."""
+        return self._last.end if self.reached and self._last else 0
 
     @cached_property
     def name(self) -> str:
@@ -132,6 +137,7 @@ class BlockRun(ABC):
                 on_progress=lambda blocks: self._block_done(blocks, store),
                 begin=begin or BlockRange.empty(self._point.plan.layout.columns, self._first),
                 end=self._end,
+                likely_end=self.likely_end,
             )
         except BaseException:
             if self._last is not None:

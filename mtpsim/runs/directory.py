@@ -22,13 +22,14 @@ from mtpsim.common.errors import InputError, cannot_write, nearest_file
 from mtpsim.config.experiment import Experiment, load
 from mtpsim.config.hashing import content_hash, seal, to_toml
 from mtpsim.engine.scheduler import BlockRange
+from mtpsim.report.columns import LAYOUT, by_column
 from mtpsim.results.document import Result
 from mtpsim.results.point_data import RoundTimes
 from mtpsim.stats.estimators import Tally
 
 RESULT, TALLIES, HELD, LOCK = "result.json", "tallies.jsonl", "under_way.json", ".lock"
 EXPERIMENT = "experiment.toml"
-INDENTED = 50  # most points of a document that is indented
+INDENTED = 50  # most points of a document that is indented, and not by column
 PACKED = "histograms"  # in records of a server's blocks
 NUMBERS = ("seed", "first", "end", "count", "mean", "comoment", PACKED)  # of a record of blocks
 REPORT = "report.html"
@@ -208,15 +209,21 @@ def _line(key: Key, blocks: BlockRange) -> str:
     return f'{{"point": {json.dumps(point)}, {numbers[1:-1]}, "check": {check}}}\n'
 
 
+def result_text(result: Result) -> str:
+    """The text of ``result.json``: the document, of a long sweep with its points by column."""
+    long = len(result.data.points) > INDENTED
+    return to_json(by_column(result.data) if long else result.document)
+
+
 def to_json(document: JsonDict) -> str:
     """The result document as JSON text with a checksum; it has no NaN or infinity.
 
     That of a long sweep is not indented, which halves its size.
     """
     sealed = document if "check" in document else {**document, "check": seal(document)}
-    long = len(document.get("points", [])) > INDENTED
-    layout: JsonDict = {"separators": (",", ":")} if long else {"indent": 2}
-    return json.dumps(sealed, **layout, allow_nan=False, ensure_ascii=False) + "\n"
+    long = LAYOUT in document or len(document.get("points", [])) > INDENTED
+    style: JsonDict = {"separators": (",", ":")} if long else {"indent": 2}
+    return json.dumps(sealed, **style, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 @contextmanager
@@ -430,7 +437,7 @@ def write_result(folder: Path, experiment: Experiment, result: Result) -> list[P
     with _staged(folder) as aside:
         write_csv(result.data, aside / "result.csv")
         (aside / EXPERIMENT).write_text(to_toml(experiment), encoding="utf-8")
-        (aside / RESULT).write_text(to_json(result.document), encoding="utf-8")
+        (aside / RESULT).write_text(result_text(result), encoding="utf-8")
         for name in FIGURES:
             (folder / name).unlink(missing_ok=True)
         return _move(aside, ["result.csv", EXPERIMENT, RESULT], folder)

@@ -106,12 +106,22 @@ def _differences(
         _Differences(
             gain=values - values[option],
             error=error[row],
-            one_sided=float(np.quantile(top[row], confidence)) if error[row].any() else 0.0,
-            two_sided=float(np.quantile(deviations[row], confidence)),
+            one_sided=_quantile(top[row], confidence) if error[row].any() else 0.0,
+            two_sided=_quantile(deviations[row], confidence),
             deviations=deviations[row],
         )
         for row, option in enumerate(options)
     ]
+
+
+def _quantile(column: Floats, share: float) -> float:
+    """``np.quantile``, to the bit, in a fifth of the time: selecting one place is vectorised."""
+    place = (len(column) - 1) * share
+    below = int(place)
+    ordered = np.partition(column, below)
+    low, rest = ordered[below], place - below
+    high = ordered[below + 1 :].min() if below + 1 < len(column) else low
+    return float(low + (high - low) * rest if rest < 0.5 else high - (high - low) * (1 - rest))
 
 
 def _mean(column: Floats) -> float:
@@ -169,7 +179,7 @@ def choose(log_speedup: Estimates, confidence: float, indifference: float = 0.0)
     """
     draws, scales = normal_draws(log_speedup.covariance), student_scales(log_speedup.freedom)
     values, limits = log_speedup.values, (confidence, indifference)
-    drawn = values + draws / scales
+    drawn = (values[:, None] + np.ascontiguousarray(draws.T) / scales[:, 0]).T
     return _choice(values, draws, scales, drawn, limits, log_speedup.freedom)
 
 
@@ -201,7 +211,7 @@ def _choice(
     limits: tuple[float, float],
     freedom: float = np.inf,
 ) -> Choice:
-    from scipy.special import stdtrit
+    from mtpsim.common.special import stdtrit
 
     confidence, indifference = limits
     to = _differences(values, draws, scales, range(len(values)), confidence)
@@ -212,7 +222,7 @@ def _choice(
     # A loss is at least the difference to any option. The option that gives the greatest lower
     # bound depends on the data, so that the bounds of all pairs must hold at once.
     every = reduce(np.maximum, (one.deviations for one in to))
-    all_pairs = float(np.quantile(every, confidence))
+    all_pairs = _quantile(every, confidence)
     if np.isfinite(freedom):  # few requests: correlations are not known well, Bonferroni needs none
         pairs = max(len(to) * (len(to) - 1), 2)
         all_pairs = max(all_pairs, float(stdtrit(freedom, 1 - (1 - confidence) / pairs)))
@@ -304,7 +314,7 @@ class RelativeError:
 
         (1 - confidence) / 2 or less if the interval lies within epsilon, or outside it.
         """
-        from scipy.special import stdtr
+        from mtpsim.common.special import stdtr
 
         margin = abs(self.epsilon - abs(self.mean))
         error = self.half_width / self.quantile
@@ -314,7 +324,7 @@ class RelativeError:
 
     def at_level(self, tests: int) -> RelativeError:
         """The same error with its interval at the level of the first of ``tests`` tests (Holm)."""
-        from scipy.special import stdtrit
+        from mtpsim.common.special import stdtrit
 
         level = (1 - self.confidence) / 2 / tests
         quantile = float(stdtrit(self.requests - 1, 1 - level))
@@ -339,7 +349,7 @@ class RelativeError:
         Student's quantile becomes smaller with them, which matters if requests are few. None if no
         number is enough: the error is at the tolerance itself.
         """
-        from scipy.special import ndtri, stdtrit
+        from mtpsim.common.special import ndtri, stdtrit
 
         margin = abs(self.epsilon - abs(self.mean))
         if margin == 0 or not np.isfinite(self.half_width / margin):

@@ -55,10 +55,7 @@ NAMES = {
     "pooled": "pooled A / D",
     "first": "p1 at every position",
 }
-WEIGHTINGS = {
-    "request-mean": ", request mean",
-    "every-position": ", all of the text",
-}
+WEIGHTINGS = {"request-mean": ", request mean", "every-position": ", all of the text"}
 SHORT = {**NAMES, "stated": "input", "survival": "survival", "pooled": "pooled", "first": "p1"}
 DIFFERENT = 0.003
 """Least difference of relative errors at which another weighting gets a row of its own."""
