@@ -6,8 +6,6 @@
 >>> print(result.advice)  # doctest: +SKIP
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.2.0"

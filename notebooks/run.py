@@ -4,16 +4,16 @@ With ``--check`` nothing is written. The check fails if a cell raises, writes to
 another text output than the file has. Pictures only need to exist.
 """
 
-from __future__ import annotations
-
 import argparse
 import difflib
 import os
 import re
+import signal
 import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -113,11 +113,18 @@ def main() -> int:
     options = parser.parse_args()
     paths = options.notebook or sorted(HERE.glob("*.ipynb"), reverse=True)  # long ones first
     failed = False
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # workers inherit it
     with ProcessPoolExecutor(PARALLEL) as pool:
-        for name, seconds, found in pool.map(run, paths, [options.check] * len(paths)):
-            print(f"{name:32} {seconds:6.1f} s  {'FAILED' if found else 'ok'}", flush=True)
-            print(*(f"    {line}" for line in found), sep="\n", end="\n" if found else "")
-            failed = failed or bool(found)
+        try:
+            for name, seconds, found in pool.map(run, paths, [options.check] * len(paths)):
+                print(f"{name:32} {seconds:6.1f} s  {'FAILED' if found else 'ok'}", flush=True)
+                print(*(f"    {line}" for line in found), sep="\n", end="\n" if found else "")
+                failed = failed or bool(found)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in active_children():
+                worker.terminate()  # nbclient stops the kernel of its notebook
+            raise
     return int(failed)
 
 

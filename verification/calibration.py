@@ -12,8 +12,6 @@ depth, which no report makes: among depths near each other it says too much, and
 must find that. It is right where true differences are large, which shows the reason.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain as joined

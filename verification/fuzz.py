@@ -8,8 +8,6 @@ else a report without NaN. Accepted experiments are also run, at a small size. C
 check and a report with a fault.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re

@@ -5,8 +5,6 @@ SIGINT twice at a random moment of their life: while modules load, in the simula
 are drawn, at the end. Control: a run that never looks whether it was interrupted.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

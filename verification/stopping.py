@@ -16,8 +16,9 @@ import numpy as np
 
 import mtpsim
 from mtpsim.common.arrays import Floats
+from mtpsim.engine.block_sizes import LEAST_UNIT
 from mtpsim.engine.executors import Threads
-from mtpsim.engine.scheduler import LEAST_UNIT, simulate
+from mtpsim.engine.scheduler import simulate
 from mtpsim.engine.simulate import KernelPlan, compile_point, random_key, tally_block
 from mtpsim.exact.chain_solver import solve
 from mtpsim.stats import estimators

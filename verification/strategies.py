@@ -1,7 +1,5 @@
 """Hypothesis strategies for damaged input: JSON documents, experiment files, log files."""
 
-from __future__ import annotations
-
 import copy
 import gzip
 import json

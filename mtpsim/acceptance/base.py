@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, wraps
-from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -179,15 +179,15 @@ class AcceptanceChain:
         """The chain as thresholds on random words; the last row starts a request."""
         rows = np.concatenate([self.step.reshape(-1, self.states), self.start[None]])
         accept = self.survival if self.clock == "round" else self.accept
-        slowdown = self.slowdown_at(0)
+        slowdown = np.ascontiguousarray(self.slowdown_at(0))  # kernels are compiled by layout
         if self.states == 1:  # add an unreachable state: the vectorized path has two
             rows = np.array([[1.0, 0.0]] * 3)
             accept, slowdown = np.repeat(accept, 2, axis=0), np.ones(2) * slowdown
         state_bounds, accept_bounds, guide = thresholds(rows, accept)
         two = accept.shape[0] == 2 and (self.outcomes == 1 or self.states == 1)
-        return ChainArrays(
-            state_bounds, accept_bounds, guide, slowdown, two, bool((slowdown != 1).any())
-        )
+        slow = bool((slowdown != 1).any())
+        steps = most_steps(state_bounds, guide)
+        return ChainArrays(state_bounds, accept_bounds, guide, slowdown, two, slow, steps)
 
 
 def thresholds(rows: Floats, accept: Floats) -> tuple[npt.NDArray[Any], ...]:
@@ -209,7 +209,18 @@ def thresholds(rows: Floats, accept: Floats) -> tuple[npt.NDArray[Any], ...]:
     accept_bounds = below[:, :, None] + np.rint(accept[None] * width[:, :, None]).astype(np.int64)
     buckets = np.arange(256, dtype=np.int64) << 23
     guide = np.stack([np.searchsorted(row - 1, buckets, side="left") for row in edge])
-    return (edge - 1).astype(np.int32), (accept_bounds - 1).astype(np.int32), guide.astype(np.int16)
+    return (edge - 1).astype(np.int32), (accept_bounds - 1).astype(np.int32), guide.astype(np.int32)
+
+
+def most_steps(state_bounds: npt.NDArray[np.int32], guide: npt.NDArray[np.int32]) -> int:
+    """Most states from the one of the guide to the one that a word leads to.
+
+    Args:
+        state_bounds: ``[R, S]``, as of :func:`thresholds`.
+        guide: ``[R, 256]``, as of :func:`thresholds`.
+    """
+    last = (state_bounds < state_bounds[:, -1:]).sum(1, keepdims=True)  # where the last word leads
+    return int(np.diff(guide, axis=1, append=last).max())
 
 
 def stationary(step: Floats, start: Floats | None = None) -> Floats:
@@ -285,6 +296,9 @@ class AcceptanceModel(Spec, ABC):
         model (str): Name of the model in TOML.
     """
 
+    if TYPE_CHECKING:
+        model: str
+
     @abstractmethod
     def chain(self) -> Source:
         """Compile to a hidden chain, or to a recording if the model replays recorded requests."""
@@ -292,6 +306,10 @@ class AcceptanceModel(Spec, ABC):
     def input_rates(self) -> Floats | None:
         """Rates ``[K]`` of the file as they enter the closed form; None if it has none."""
         return None
+
+    def describe(self) -> list[str]:
+        """What the chain alone does not show, as text, one line per part."""
+        return []
 
     def __hash__(self) -> int:
         return hash(self.model_dump_json())  # lists of rates have no hash of their own

@@ -89,7 +89,7 @@ class Beta(AcceptanceModel):
 
     def _gauss_jacobi(self, mean: float) -> bool:
         """Whether the exact weights of this quadrature are finite."""
-        from scipy.special import betaln
+        from mtpsim.common.special import betaln
 
         c = self.concentration
         return bool(c <= NARROW and c * np.log(2) + betaln((1 - mean) * c, mean * c) < LARGE)

@@ -99,7 +99,7 @@ class Copula(RatesModel):
 
     def _orthants(self) -> Floats:
         """P(drafts 1..k would all be accepted), ``[K]``."""
-        from scipy.special import ndtri
+        from mtpsim.common.special import ndtri
 
         z, number = ndtri(self.rates_by_position()), self.correlation
         if isinstance(number, list) or abs(number) > SHARP:

@@ -62,7 +62,7 @@ class Difficulty(RatesModel):
 
     def _accept(self, weights: Floats, difficulty: Floats) -> Floats:
         """``[S, K]`` rates with the given averages; intercepts by bisection."""
-        from scipy.special import expit, ndtr
+        from mtpsim.common.special import expit, ndtr
 
         link = ndtr if self.scale == "probit" else expit
         rates = self.rates_by_position()

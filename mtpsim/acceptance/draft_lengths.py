@@ -1,7 +1,5 @@
 """Rounds whose number of proposed drafts is random, as those of n-gram and suffix drafters."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 
 import numpy as np

@@ -1,18 +1,17 @@
 """``drift``: acceptance that changes along the output of a request."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from mtpsim.acceptance.base import AcceptanceChain, AcceptanceModel, compiled_once
-from mtpsim.acceptance.mixture import Mixture
-from mtpsim.acceptance.registry import SIMPLE, Simple
+from mtpsim.acceptance.registry import SIMPLE
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Named
 
-Inner = Annotated[Simple | Mixture, Named({**SIMPLE, "mixture": Mixture})]
+Inner = Annotated[AcceptanceModel, Named(SIMPLE.including(mixture="mixture.Mixture"))]
 
 
 class Drift(AcceptanceModel):
@@ -57,7 +56,7 @@ class Drift(AcceptanceModel):
     @compiled_once
     def chain(self) -> AcceptanceChain:
         """The states of the model, once per segment."""
-        inner, count = self.of.chain(), self.segments
+        inner, count = cast(AcceptanceChain, self.of.chain()), self.segments
         leave = (count - 1) / self.over
         move = (1 - leave) * np.eye(count) + leave * np.eye(count, k=1)
         move[-1, -1] = 1

@@ -33,8 +33,7 @@ class Independent(RatesModel):
         "conditional", description="definition of the rates"
     )
     accept_length: AcceptLength | list[AcceptLength] | None = Field(
-        None,
-        description="instead of rates: tokens per round at depths 1..K, or at `measured_at`",
+        None, description="instead of rates: tokens per round at depths 1..K, or at `measured_at`"
     )
     measured_at: Depth | list[Depth] | None = Field(
         None, description="depth of a pooled rate, or depths of `accept_length`"
@@ -82,8 +81,7 @@ class Independent(RatesModel):
             and (len(depths) != len(lengths) or depths != sorted(set(depths)))
         ):
             raise FieldError(
-                f"must be {len(lengths)} ascending depths, one per accept length",
-                key="measured_at",
+                f"must be {len(lengths)} ascending depths, one per accept length", key="measured_at"
             )
 
     @model_validator(mode="after")
@@ -119,11 +117,7 @@ class Independent(RatesModel):
 
 
 def _check_lengths(lengths: dict[int, float]) -> None:
-    """Check that some rates give accept lengths by depth.
-
-    Raises:
-        FieldError: a length falls, or grows by more than the drafts that can be accepted.
-    """
+    """Check that some rates give accept lengths by depth."""
     before, least, reached = 0, 1.0, 1.0
     for depth, length in lengths.items():
         most = least + reached * (depth - before)

@@ -36,7 +36,7 @@ def length_table(
     Returns:
         LengthTable: Up to 32 lengths.
     """
-    from scipy.special import ndtr, ndtri
+    from mtpsim.common.special import ndtr, ndtri
 
     spread = (np.arange(CLASSES * POINTS) + 0.5) / (CLASSES * POINTS)
     parts = _quantiles(spread, mean, cv, distribution).reshape(CLASSES, POINTS).mean(1)

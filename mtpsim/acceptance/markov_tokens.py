@@ -39,8 +39,7 @@ class Tokens(AcceptanceModel):
     )
     depth: Depth = Field(description="number of draft positions")
     blur: Probability | list[Probability] = Field(
-        0.0,
-        description="share of uniform random proposals of the draft: a number or a list",
+        0.0, description="share of uniform random proposals of the draft: a number or a list"
     )
 
     @model_validator(mode="after")
@@ -49,8 +48,7 @@ class Tokens(AcceptanceModel):
             check_stochastic(name, getattr(self, name), size=len(self.target), row_of="token")
         if isinstance(self.blur, list) and len(self.blur) != self.depth:
             raise FieldError(
-                f"{counted(len(self.blur), 'entry')} given, but `depth` is {self.depth}",
-                key="blur",
+                f"{counted(len(self.blur), 'entry')} given, but `depth` is {self.depth}", key="blur"
             )
         return self
 

@@ -1,6 +1,6 @@
 """``mixture``: several classes of requests, each with its own acceptance model."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -44,17 +44,14 @@ class Mixture(AcceptanceModel):
         return self
 
     def _chains(self) -> list[AcceptanceChain]:
-        return [part.of.chain() for part in self.parts]
+        return [cast(AcceptanceChain, part.of.chain()) for part in self.parts]
 
     @staticmethod
     def _clock(chains: list[AcceptanceChain]) -> Clock:
         """The common clock of all parts; parts with one state fit either clock."""
         clocks: set[Clock] = {chain.clock for chain in chains if chain.states > 1}
         if len(clocks) > 1:
-            raise FieldError(
-                "all parts must have the same clock, 'round' or 'token'",
-                key="parts",
-            )
+            raise FieldError("all parts must have the same clock, 'round' or 'token'", key="parts")
         return clocks.pop() if clocks else "round"
 
     @compiled_once

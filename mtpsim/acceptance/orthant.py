@@ -31,7 +31,7 @@ def _density(x: Floats) -> Floats:
 
 def equal_orthants(z: Floats, correlation: float) -> Floats:
     """``[K]`` for equal pairwise ``correlation`` in [0, 1): one common factor."""
-    from scipy.special import ndtr
+    from mtpsim.common.special import ndtr
 
     x, weight = _nodes(-REACH, REACH)
     below = ndtr((z[:, None] - np.sqrt(correlation) * x) / np.sqrt(1 - correlation))
@@ -40,7 +40,7 @@ def equal_orthants(z: Floats, correlation: float) -> Floats:
 
 def ar1_orthants(z: Floats, correlation: float) -> Floats:
     """``[K]`` for ``correlation`` in (-1, 1) to the power of the distance: recursively."""
-    from scipy.special import ndtr
+    from mtpsim.common.special import ndtr
 
     rest = np.sqrt(1 - correlation**2)
     x, weight = _nodes(-REACH, min(z[0], REACH))
@@ -85,7 +85,7 @@ def _nested(z: Floats, factor: Floats) -> Floats:
 
 
 def _on_lattice(z: Floats, factor: Floats) -> Floats:
-    from scipy.special import ndtr, ndtri
+    from mtpsim.common.special import ndtr, ndtri
 
     index = np.arange(POINTS) + 0.5
     score = np.zeros((z.size, POINTS))

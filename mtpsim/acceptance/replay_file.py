@@ -10,13 +10,13 @@ import io
 import zipfile
 import zlib
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from mtpsim.acceptance.recording import Recording
+from mtpsim.common.files import read_once
 
 ZIP = b"PK\x03\x04"
 MAX_BYTES = 1 << 30  # of the arrays
@@ -82,18 +82,13 @@ def is_replay_file(path: Path) -> bool:
         return file.read(len(ZIP)) == ZIP
 
 
+@read_once(4)
 def read_replay_file(path: Path) -> ReplayFile:
     """Read a file of replayed requests.
 
     Raises:
         ValueError: it is none, with what is wrong.
     """
-    stamp = path.stat()
-    return _read(path, stamp.st_mtime_ns, stamp.st_size)
-
-
-@lru_cache(maxsize=4)
-def _read(path: Path, modified: int, size: int) -> ReplayFile:
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -13,7 +12,7 @@ from mtpsim.acceptance.base import AcceptanceModel
 from mtpsim.acceptance.recording import Recording
 from mtpsim.acceptance.replay_file import is_replay_file, read_replay_file
 from mtpsim.common.errors import FieldError, InputError, Problem
-from mtpsim.common.files import check_named_file
+from mtpsim.common.files import check_named_file, read_once
 from mtpsim.common.section import Depth
 from mtpsim.common.text import counted
 
@@ -130,6 +129,14 @@ class Trace(AcceptanceModel):
         return found
 
 
+def _without_content(problem: Problem) -> Problem:
+    """A problem of a log without what is in the log."""
+    key = "depth" if problem.key == "--depth" else problem.key
+    message = QUOTED.sub(lambda found: found[0] if found[1] in FIELDS else "'…'", problem.message)
+    return replace(problem, key=key, message=message, given=None, suggestion=None)
+
+
+@read_once(8)
 def read_requests(path: Path, depth: int | None) -> "Rounds":
     """Read recorded requests, in the order of the file.
 
@@ -140,20 +147,6 @@ def read_requests(path: Path, depth: int | None) -> "Rounds":
     Raises:
         ValueError: what is wrong with the file, with its path and line.
     """
-    check_named_file(path)
-    stamp = path.stat()
-    return _read(path, depth, stamp.st_mtime_ns, stamp.st_size)
-
-
-def _without_content(problem: Problem) -> Problem:
-    """A problem of a log without what is in the log."""
-    key = "depth" if problem.key == "--depth" else problem.key
-    message = QUOTED.sub(lambda found: found[0] if found[1] in FIELDS else "'…'", problem.message)
-    return replace(problem, key=key, message=message, given=None, suggestion=None)
-
-
-@lru_cache(maxsize=8)
-def _read(path: Path, depth: int | None, modified: int, size: int) -> "Rounds":
     from mtpsim.logs import Answers, read_logs  # imported only if a log is replayed
 
     try:

@@ -70,7 +70,7 @@ class Design:
 
         The width of an interval falls with the root of the requests.
         """
-        from scipy.special import ndtri
+        from mtpsim.common.special import ndtri
 
         share = np.clip([power, self.power], 0.5 / self.tries, 1 - 0.5 / self.tries)
         wanted, found = ndtri((1 + confidence) / 2) + ndtri(share)

@@ -1,7 +1,5 @@
 """Sizes of benchmarks: the variance of the log gain of two runs, and how many requests it takes."""
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Callable
 
@@ -74,9 +72,6 @@ def requests_to_detect(variance: float, effect: float, power: float, confidence:
         effect (float): Relative difference of the speeds.
         power (float): Wanted probability that the interval excludes zero.
         confidence (float): Confidence of the two-sided interval.
-
-    Returns:
-        int: Requests per run.
     """
     return _least_requests(
         variance, np.log1p(effect), lambda m: _t((1 + confidence) / 2, m) + _t(power, m)
@@ -103,11 +98,8 @@ def requests_to_measure(
         confidence (float): Confidence of the two-sided interval.
         excess (float): Kurtosis less 1 of a request's influence: 2 if normal, more for long tails.
         pool (float): Number of requests that ``variance`` is estimated from.
-
-    Returns:
-        int: Requests per run.
     """
-    from scipy.special import chdtri
+    from mtpsim.common.special import chdtri
 
     def quantile(m: int) -> float:
         if excess <= 0:  # all requests are the same: their variance is known
@@ -119,7 +111,7 @@ def requests_to_measure(
 
 
 def _t(share: float, requests: int) -> float:
-    from scipy.special import stdtrit
+    from mtpsim.common.special import stdtrit
 
     return float(stdtrit(requests - 1, share))
 

@@ -1,24 +1,13 @@
 """``mtpsim check``: validate an experiment and explain it."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 
-from mtpsim.cli.main import DONE, add_experiment_arguments, read_experiment
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_experiment_arguments(parser)
+from mtpsim.cli.main import DONE, read_experiment
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what the experiment simulates, and the exact answer where it takes no time.
-
-    Raises:
-        InputError: The experiment is not valid.
-    """
+    """Print what the experiment simulates, and the exact answer where it takes no time."""
     from mtpsim.engine.options import cores
     from mtpsim.report.exact_text import exact_lines
     from mtpsim.report.experiment_text import explain, time_estimate

@@ -32,19 +32,8 @@ UNPAIRED = (
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    parser.add_argument("before", metavar="RUN", help="a run directory")
-    parser.add_argument("after", metavar="OTHER", help="another one")
-    parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
-
-
 def run(options: argparse.Namespace) -> int:
-    """Print what differs; returns the exit code.
-
-    Raises:
-        InputError: One of them is not a run directory, or has no finished result.
-    """
+    """Print what differs; returns the exit code."""
     folders = [Path(name) for name in (options.before, options.after)]
     before, after = (store.read_finished(folder)[1] for folder in folders)
     found = compare(before.data, after.data)

@@ -1,7 +1,5 @@
 """``mtpsim export``: write a result as the configuration of an inference engine."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path
@@ -10,27 +8,8 @@ from mtpsim.cli.run import completeness
 from mtpsim.common.errors import InputError
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    from mtpsim.runs.export import FORMATS
-
-    parser.add_argument("run", metavar="RUN", help="a run directory")
-    parser.add_argument("--to", metavar="ENGINE", required=True, help=", ".join(FORMATS))
-    parser.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="select a point of a sweep by its keys, or a server's policy=NAME; repeatable",
-    )
-
-
 def run(options: argparse.Namespace) -> int:
-    """Print the configuration; returns the exit code.
-
-    Raises:
-        InputError: There is no result as a run wrote it, or it lacks what the engine needs.
-    """
+    """Print the configuration; returns the exit code."""
     from mtpsim.runs.directory import read_run
     from mtpsim.runs.export import export, warnings_of
 

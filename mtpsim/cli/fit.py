@@ -1,7 +1,5 @@
 """``mtpsim fit``: make an experiment of engine logs and step times."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys
@@ -12,9 +10,8 @@ from typing import Any, Literal
 
 from mtpsim import __version__
 from mtpsim.acceptance import AcceptanceChain
-from mtpsim.cli.fit_chain import write_chain
 from mtpsim.cli.fit_confidence import fit_confidence
-from mtpsim.cli.fit_replay import make_replay, write_replay
+from mtpsim.cli.fit_experiments import make_replay, write_chain, write_replay
 from mtpsim.cli.fit_steps import FittedCosts, depth_of, fitted_costs
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem, cannot_write
@@ -23,7 +20,6 @@ from mtpsim.config.experiment import Experiment, parse, validate
 from mtpsim.engine.interrupts import command_interruptible
 from mtpsim.fit.by_depth import chain_lengths
 from mtpsim.fit.confidence import is_confidence_file
-from mtpsim.fit.decode_steps import steps_of_log
 from mtpsim.fit.document import (
     FitReport,
     acceptance_section,
@@ -36,7 +32,7 @@ from mtpsim.fit.limitations import depth_problem
 from mtpsim.fit.model import LogFit, fit_log
 from mtpsim.fit.replay_report import why_no_replay
 from mtpsim.fit.round_times import latency_section
-from mtpsim.fit.step_times import is_step_table, read_step_times
+from mtpsim.fit.step_times import is_step_table, read_step_times, steps_of_log
 from mtpsim.fit.throughput import SpeedCheck, check_speed, time_warnings_of
 from mtpsim.formula.closed_form import drafts_are_free
 from mtpsim.logs import Answers, read_logs
@@ -49,7 +45,7 @@ SAMPLES, TIMES = ".samples.csv", ".times.csv"
 
 
 class FitOptions(argparse.Namespace):
-    """Options of ``mtpsim fit``; :func:`add_arguments` describes each."""
+    """Options of ``mtpsim fit``; :func:`mtpsim.cli.arguments.fit` describes each."""
 
     files: list[Path]
     out: Path | None
@@ -76,56 +72,8 @@ class FitOptions(argparse.Namespace):
     experiment_only: bool
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add = parser.add_argument
-    add(
-        "files",
-        type=Path,
-        metavar="LOG",
-        nargs="+",
-        help="logs of one engine, at most one step-time CSV; or pairs of confidence and outcome",
-    )
-    add("-o", "--out", type=Path, metavar="FILE", help="path of the experiment (default: stdout)")
-    add(
-        "--like",
-        type=Path,
-        metavar="FILE",
-        help="experiment whose times and other sections are used",
-    )
-    add("--target", type=float, metavar="MS", help="step time of plain decoding, ms")
-    add("--verify", type=float, metavar="MS", help="time of a verification, ms (with --target)")
-    add("--draft", type=float, metavar="MS", help="drafting time of a round, ms (with --verify)")
-    add("--format", metavar="NAME", help="format of the logs (default: detected from the content)")
-    add("--skip-bad", action="store_true", help="skip malformed entries and count them")
-    add("--depth", type=int, metavar="K", help="drafts per round, if the log does not state it")
-    add("--rates-are", choices=("survival", "conditional"), help="definition of unlabelled rates")
-    add("--rounds", type=int, metavar="N", help="number of rounds behind unlabelled rates")
-    add("--model", metavar="NAME", help="model to read from a scrape of several models")
-    share = "held-out share of requests (default: 0.3)"
-    add("--holdout", type=float, default=0.3, metavar="SHARE", help=share)
-    add("--candidates", metavar="NAME[,NAME]", help="models to fit (default: all that apply)")
-    add("--keep-samples", action="store_true", help="resample round times; fit no distribution")
-    effect = "variance of totals relative to independent rounds (default: 1)"
-    add("--design-effect", type=float, default=1.0, metavar="X", help=effect)
-    add("--experts", type=int, default=0, metavar="N", help="number of experts (MoE)")
-    add("--active", type=int, default=0, metavar="N", help="active experts per token")
-    by_batch = "fit a cost model to the logs' round times by running requests and depth"
-    add("--by-batch", action="store_true", help=by_batch)
-    replay = "predict every depth by posterior replay, written as NAME.replay.toml (default: where "
-    replay += "the log has rounds in order)"
-    add("--replay", action=argparse.BooleanOptionalAction, help=replay)
-    add("--json", action="store_true", help="print only the report, as JSON")
-    add("--quiet", action="store_true", help="print neither progress nor tables")
-    parser.set_defaults(experiment_only=False)
-
-
 def run(options: FitOptions) -> int:
-    """Fit logs and step times, print the fit, and write the experiment.
-
-    Raises:
-        InputError: a file can't be read, an option is out of range, or the experiment is invalid.
-    """
+    """Fit logs and step times, print the fit, and write the experiment."""
     _check(options)
     with command_interruptible(STOPPED, grace=0), copied_pipes(options.files):
         if len(options.files) == 1 and is_confidence_file(path := options.files[0]):
@@ -209,11 +157,7 @@ def _fit_logs(logs: list[Path], like: JsonDict, options: FitOptions, *, has_step
 
 
 def _check_times(latency: JsonDict, depth: int, options: FitOptions) -> None:
-    """Check that the times of ``--like`` reach the depth of a log, before a fit of minutes.
-
-    Raises:
-        InputError: they are invalid or have another depth.
-    """
+    """Check that the times of ``--like`` reach the depth of a log, before a fit of minutes."""
     assert options.like is not None
     rates = {"model": "independent", "rates": [0.5] * depth, "rates_are": "conditional"}
     raw = {"acceptance": rates, "latency": latency, "simulation": {"tokens": 2, "requests": 2}}
@@ -221,11 +165,7 @@ def _check_times(latency: JsonDict, depth: int, options: FitOptions) -> None:
 
 
 def _check(options: FitOptions) -> None:
-    """Check the ranges of options.
-
-    Raises:
-        InputError: one is out of range.
-    """
+    """Check the ranges of options."""
     given, out = options, options.out
     experts = f"{given.active} active of {given.experts} experts"
     folder = out.parent if out else Path()

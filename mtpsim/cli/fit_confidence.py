@@ -1,7 +1,5 @@
 """Output of ``mtpsim fit`` about the draft's confidence: section, table and reliability plot."""
 
-from __future__ import annotations
-
 import json
 import sys
 from dataclasses import asdict
@@ -37,7 +35,7 @@ def fit_confidence(path: Path, out: Path | None, *, as_json: bool, quiet: bool) 
     if not quiet:
         print("\n".join(_table(found)), file=sys.stderr)
     if out is not None:
-        from mtpsim.report.figures.confidence import reliability_figure
+        from mtpsim.report.figures.fit import reliability_figure
         from mtpsim.report.figures.style import save
 
         files = [out, out.with_suffix(".json"), out.with_suffix(".png")]

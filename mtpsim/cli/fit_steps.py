@@ -11,7 +11,7 @@ from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.sweep import swept_values
 from mtpsim.fit.step_times import MIN_STEPS, CostModelFit, StepTimes, fit_cost_models
-from mtpsim.latency.costs import POOR_FIT
+from mtpsim.latency.cost_model import POOR_FIT
 
 if TYPE_CHECKING:
     from mtpsim.cli.fit import FitOptions
@@ -148,9 +148,6 @@ def fitted_costs(
         like: experiment that they are put in.
         depth: depth of the acceptance model; None if not known.
         options: options of the command.
-
-    Raises:
-        InputError: too few steps for that depth.
     """
     fits = usable(fit_cost_models(steps, options.experts, options.active), like, depth)
     if not fits:

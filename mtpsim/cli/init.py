@@ -1,7 +1,5 @@
 """``mtpsim init``: write an example experiment to start from."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path
@@ -10,25 +8,8 @@ from mtpsim.cli.main import DONE
 from mtpsim.common.errors import InputError
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    parser.add_argument(
-        "name",
-        metavar="NAME",
-        nargs="?",
-        default="article",
-        help="name of an example (default: article); --list prints them",
-    )
-    parser.add_argument("-o", metavar="FILE", help="file to write (default: NAME.toml)")
-    parser.add_argument("--list", action="store_true", help="print names and titles, write nothing")
-
-
 def run(options: argparse.Namespace) -> int:
-    """Write the example and the files that it names.
-
-    Raises:
-        InputError: There is no such example, or the file exists or can't be written.
-    """
+    """Write the example and the files that it names."""
     from mtpsim.config.examples import copy_example, example, titles
 
     if options.list:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DONE, WRONG, INTERRUPTED = 0, 2, 130  # exit codes
 
-# Each module in mtpsim.cli has `add_arguments(parser)` and `run(options)`.
+# Each has its arguments in mtpsim.cli.arguments, and `run(options)` in a module of mtpsim.cli.
 COMMANDS = {
     "quick": "answer from a few numbers, without a simulation",
     "init": "write an example experiment to start from",
@@ -83,13 +83,17 @@ def _examples(command: str) -> str:
 
 def _parser(command: str | None = None) -> _Parser:
     """The parser, with the arguments of one command only; None: of all commands."""
+    from mtpsim.cli import arguments
+
     parser = _Parser(
         prog="mtpsim",
         description="Multi-Token Prediction: which depth is fastest, how certain that is, and "
         "when to turn it off.",
     )
     parser.add_argument("--version", action="version", version=f"mtpsim {__version__}")
-    commands = parser.add_subparsers(dest="verb", metavar="COMMAND", parser_class=_Parser)
+    commands = parser.add_subparsers(
+        prog=parser.prog, dest="verb", metavar="COMMAND", parser_class=_Parser
+    )
     for name, text in COMMANDS.items():
         added = commands.add_parser(
             name,
@@ -99,40 +103,15 @@ def _parser(command: str | None = None) -> _Parser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if command in (None, name):
-            import_module(f"mtpsim.cli.{name}").add_arguments(added)
+            getattr(arguments, name)(added)
             added.set_defaults(refuse=added.refuse)
     return parser
 
 
-def add_experiment_arguments(
-    parser: argparse.ArgumentParser, file: str = "an experiment file (TOML)"
-) -> None:
-    """Add the experiment file and its overrides to a command; ``file`` is what it may be."""
-    parser.add_argument(
-        "file",
-        metavar="FILE",
-        help=f"{file}, - for standard input, or the name of an example (mtpsim init --list)",
-    )
-    parser.add_argument("--seed", metavar="N", help="override simulation.seed")
-    parser.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="override a key, such as latency.noise.cv=0.2; removes mutually exclusive keys and a "
-        "sweep over it; KEY=none removes a key or section; repeatable",
-    )
-
-
 def read_experiment(options: argparse.Namespace) -> Experiment:
-    """Read the experiment file with the overrides of the command line.
-
-    Raises:
-        InputError: The file or an override is not valid.
-    """
+    """Read the experiment file with the overrides of the command line."""
     from mtpsim.config.examples import file_or_example
     from mtpsim.config.experiment import load
-    from mtpsim.config.overrides import Override
 
     path = Path(options.file)
     if not os.path.isfile(path) and file_or_example(path) != path:
@@ -140,16 +119,14 @@ def read_experiment(options: argparse.Namespace) -> Experiment:
         print(f"note: {options.file} is the installed example; {copy}", file=sys.stderr)
     if options.seed is None:
         return load(options.file, options.set)
+    from mtpsim.config.overrides import Override
+
     seed = Override.read(f"simulation.seed={options.seed}", "--seed")
     return load(options.file, [*options.set, seed])
 
 
 def one_point(experiment: Experiment) -> Experiment:
-    """The only point of an experiment.
-
-    Raises:
-        InputError: It has a sweep over several, or is of a server.
-    """
+    """The only point of an experiment."""
     from mtpsim.common.errors import InputError
 
     if experiment.serving is not None:

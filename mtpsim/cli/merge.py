@@ -1,7 +1,5 @@
 """``mtpsim merge``: add the stored blocks of runs of one experiment."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 
@@ -13,23 +11,8 @@ from mtpsim.runs import directory as store
 from mtpsim.runs.merge import Merged, merge
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="run directories")
-    parser.add_argument(
-        "-o", "--out", metavar="RUN", required=True, help="run directory of the merged result"
-    )
-    parser.add_argument("--json", action="store_true", help="print the result document only")
-    parser.add_argument("--quiet", action="store_true", help="no messages")
-
-
 def run(options: argparse.Namespace) -> int:
-    """Merge runs into a new run directory and print the result; returns the exit code.
-
-    Raises:
-        InputError: The runs can't be merged, or the directory can't be written or is not empty.
-        OSError: The result is written, but can't be printed.
-    """
+    """Merge runs into a new run directory and print the result; returns the exit code."""
     folder, runs = Path(options.out), [Path(name) for name in options.runs]
     if (folder / store.TALLIES).exists() or (folder / store.RESULT).exists():
         message = "already contains a run; choose an empty directory"

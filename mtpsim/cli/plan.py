@@ -1,7 +1,5 @@
 """``mtpsim plan``: number of requests that a benchmark of the real engine needs."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import re
@@ -14,7 +12,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from mtpsim.benchmark.power import BenchmarkPlan, plan_benchmark
-from mtpsim.cli.main import DONE, add_experiment_arguments, one_point, read_experiment
+from mtpsim.cli.arguments import fit as fit_arguments
+from mtpsim.cli.main import DONE, one_point, read_experiment
 from mtpsim.common.errors import InputError, Problem, cannot_write
 from mtpsim.config.experiment import Experiment
 from mtpsim.engine.simulate import compiled_latency
@@ -27,7 +26,7 @@ MAX_EXPERIMENT = 1 << 20  # bytes in which an experiment names its acceptance mo
 
 
 class PlanOptions(argparse.Namespace):
-    """Options of ``mtpsim plan``; :func:`add_arguments` describes each."""
+    """Options of ``mtpsim plan``; :func:`mtpsim.cli.arguments.plan` describes each."""
 
     delta: float
     power: float
@@ -46,35 +45,8 @@ class PlanOptions(argparse.Namespace):
     quiet: bool
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_experiment_arguments(parser, "an experiment file (TOML), or a log of an engine")
-    add = parser.add_argument
-    add("logs", nargs="*", metavar="LOG", help="more logs of the same engine, or its step times")
-    times = "with a log: "
-    add("--like", type=Path, metavar="FILE", help=f"{times}experiment whose times are used")
-    add("--target", type=float, metavar="MS", help=f"{times}step time of plain decoding, ms")
-    add("--verify", type=float, metavar="MS", help=f"{times}time of a verification, ms")
-    add("--draft", type=float, metavar="MS", help=f"{times}drafting time of a round, ms")
-    add("--format", metavar="NAME", help=f"{times}its format (default: detected)")
-    delta = "smallest relative difference to detect (default: 0.01)"
-    add("--delta", type=float, default=0.01, metavar="X", help=delta)
-    power = "probability of detecting it (default: 0.9)"
-    add("--power", type=float, default=0.9, metavar="P", help=power)
-    depths = "depths to compare (default: the best and its neighbours)"
-    add("--depths", metavar="K,K", help=depths)
-    add("--picture", type=Path, metavar="PNG", help="draw the power by number of requests")
-    add("--json", action="store_true", help="print the plan as JSON")
-    add("--quiet", action="store_true", help="no progress")
-
-
 def run(options: PlanOptions) -> int:
-    """Plan benchmarks of an experiment, verify the plan, and print it; returns the exit code.
-
-    Raises:
-        InputError: A number is out of range, the experiment is not valid or has several points, a
-            log can't be fitted, or the picture can't be written.
-    """
+    """Plan benchmarks of an experiment, verify the plan, and print it; returns the exit code."""
     with TemporaryDirectory() as folder:  # of an experiment made of a log
         experiment = one_point(_read(options, Path(folder)))
         _check(options)
@@ -106,11 +78,7 @@ def _plan(experiment: Experiment, options: PlanOptions) -> BenchmarkPlan:
 
 
 def _read(options: PlanOptions, folder: Path) -> Experiment:
-    """Read the experiment, or make one of logs: their replay, or else the fitted model.
-
-    Raises:
-        InputError: see :func:`run`.
-    """
+    """Read the experiment, or make one of logs: their replay, or else the fitted model."""
     given = {name: getattr(options, name) for name in OF_LOGS if getattr(options, name) is not None}
     if not _is_log(options.file):
         if given or options.logs:
@@ -133,14 +101,11 @@ def _experiment_of_logs(arguments: list[str], folder: Path) -> Path:
     Args:
         arguments: logs and options of the command.
         folder: folder of the experiment and its files.
-
-    Raises:
-        InputError: see :func:`mtpsim.cli.fit.run`.
     """
     from mtpsim.cli import fit
 
     parser = argparse.ArgumentParser()
-    fit.add_arguments(parser)
+    fit_arguments(parser)
     out = folder / "fitted.toml"
     options = parser.parse_args([*arguments, "--out", str(out)], fit.FitOptions())
     options.experiment_only = True

@@ -1,7 +1,5 @@
 """``mtpsim quick``: the closed form's answer from a few numbers, without a simulation."""
 
-from __future__ import annotations
-
 import argparse
 import re
 import unicodedata
@@ -16,35 +14,8 @@ NUMBERS = ("target", "verify", "draft", *SHARES, "accept_lengths", "batch")
 ARGUMENT = re.compile(r"`([a-z_]+)`")  # of the library, in its messages
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add = parser.add_argument
-    add("--target", metavar="T", required=True, help="time of a plain decoding step (ms, or 0.07s)")
-    add("--verify", metavar="T,T,...", required=True, help="verify time by depth 1, 2, ...")
-    add("--draft", metavar="T,T,...", help="draft time of a round by depth (default 0)")
-    rates = parser.add_mutually_exclusive_group(required=True)
-    add = rates.add_argument
-    add("--rates", metavar="P,P,...", help="conditional acceptance rates by position (0.8 or 80%%)")
-    add("--survival", metavar="P,P,...", help="P(drafts 1 to j accepted) by position")
-    add("--accept-lengths", metavar="L,L,...", help="tokens per round by depth, bonus included")
-    add("--alpha", metavar="P", help="one conditional rate for every position")
-    add("--pooled", metavar="P", help="accepted over drafted tokens (A / D) at the greatest depth")
-    add = parser.add_argument
-    add(
-        "--measured-at",
-        metavar="K",
-        help="depth at which --pooled or one accept length was measured",
-    )
-    add("--batch", metavar="B", default="1", help="requests that decode together, for tokens/s (1)")
-    add("--toml", action="store_true", help="print an experiment file for a simulation instead")
-
-
 def run(options: argparse.Namespace) -> int:
-    """Print the table and the advice, or the experiment file.
-
-    Raises:
-        InputError: An argument is no number, or is out of range.
-    """
+    """Print the table and the advice, or the experiment file."""
     from mtpsim.report.quick import quick
 
     try:

@@ -1,27 +1,18 @@
 """``mtpsim run``: simulate an experiment, write a run directory and print a table."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtpsim.cli.main import DONE, INTERRUPTED, add_experiment_arguments, read_experiment
+from mtpsim.cli.main import DONE, INTERRUPTED, read_experiment
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import content_hash, work_hash
 from mtpsim.engine.interrupts import command_interruptible, interrupts
-from mtpsim.engine.options import (
-    MAX_HOURS,
-    TIMEOUT,
-    ExecutorChoice,
-    RunOptions,
-    check_time,
-    cores,
-)
+from mtpsim.engine.options import ExecutorChoice, RunOptions, check_time, cores
 from mtpsim.report.document import ResultDocument
 from mtpsim.report.experiment_text import rates_are_note, time_estimate
 from mtpsim.results.document import Result
@@ -34,32 +25,8 @@ RESUMES = (
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_experiment_arguments(parser)
-    add = parser.add_argument
-    add("--out", metavar="DIR", help="run directory (default: runs/NAME of FILE)")
-    add("--json", action="store_true", help="print the result document only")
-    add("--quiet", action="store_true", help="no progress and no messages")
-    add("--fresh", action="store_true", help="replace an earlier result")
-    workers = "threads, processes or dask, with N workers (default: one thread per core)"
-    add("--executor", metavar="KIND[:N]", default="threads", help=workers)
-    timeout = "worker timeout in seconds (default: 600)"
-    add("--timeout", type=float, default=TIMEOUT, metavar="S", help=timeout)
-    hidden = argparse.SUPPRESS  # a former name
-    add("--patience", type=float, dest="timeout", default=TIMEOUT, help=hidden)
-    hours = f"refuse runs that would take longer (default: {MAX_HOURS:g})"
-    add("--max-hours", type=float, default=MAX_HOURS, metavar="H", help=hours)
-    part = "simulate part I of N equal parts of the requests, for `mtpsim merge`"
-    add("--part", metavar="I/N", default="1/1", help=part)
-
-
 def run(options: argparse.Namespace) -> int:
-    """Run the command; returns its exit code, as of :func:`run_command`.
-
-    Raises:
-        InputError: The experiment or an option is not valid, or see :func:`run_command`.
-    """
+    """Run the command; returns its exit code, as of :func:`run_command`."""
     try:
         executor = ExecutorChoice.parse(options.executor)
     except ValueError as error:
@@ -316,13 +283,9 @@ def _part(options: RunOptions) -> str:
 
 
 def _check_part(experiment: Experiment, options: RunOptions) -> None:
-    """Check that every part has a block, and the last part two requests.
-
-    Raises:
-        InputError: There are too many parts for the requests of a point.
-    """
+    """Check that every part has a block, and the last part two requests."""
+    from mtpsim.engine.block_sizes import first_unit, last_block
     from mtpsim.engine.compiled import compiled
-    from mtpsim.engine.scheduler import first_unit, last_block
 
     if options.part == (1, 1):
         return

@@ -1,7 +1,5 @@
 """``mtpsim sample``: write an engine log of simulated requests."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Iterator
@@ -11,7 +9,7 @@ import numpy as np
 
 from mtpsim.acceptance import Recording, Source
 from mtpsim.acceptance.draft_lengths import ProposingChain
-from mtpsim.cli.main import DONE, add_experiment_arguments, one_point, read_experiment
+from mtpsim.cli.main import DONE, one_point, read_experiment
 from mtpsim.cli.streams import write_while_read
 from mtpsim.common.errors import InputError, cannot_write, nearest
 from mtpsim.common.text import counted
@@ -26,23 +24,12 @@ BLOCK = 256  # requests simulated at a time
 
 
 class SampleOptions(argparse.Namespace):
-    """Options of ``mtpsim sample``; :func:`add_arguments` describes each."""
+    """Options of ``mtpsim sample``; :func:`mtpsim.cli.arguments.sample` describes each."""
 
     form: str
     requests: int
     depth: str | None
     out: Path | None
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_experiment_arguments(parser)
-    add = parser.add_argument
-    add("--as", dest="form", metavar="FORMAT", required=True, help="log format")
-    count = "number of requests (default: 200)"
-    add("--requests", type=int, default=200, metavar="N", help=count)
-    add("--depth", metavar="K[,K]", help="drafts per round (default: the model's)")
-    add("-o", "--out", type=Path, metavar="FILE", help="file to write (default: stdout)")
 
 
 def sample_requests(
@@ -57,9 +44,6 @@ def sample_requests(
 
     Yields:
         LoggedRequest: Each request with its accepted drafts and round times.
-
-    Raises:
-        InputError: A distribution of the latency can't be tabulated.
     """
     source = experiment.source
     latency = compiled_latency(experiment)
@@ -100,13 +84,7 @@ def _proposed(source: Source, states: Ints, depth: int) -> list[int]:
 
 
 def run(options: SampleOptions) -> int:
-    """Write a log of simulated requests; returns the exit code.
-
-    Raises:
-        InputError: The experiment is not valid, the format is unknown, a depth is beyond the
-            model's, fewer requests are recorded, the format holds a single depth only, or the
-            file can't be written.
-    """
+    """Write a log of simulated requests; returns the exit code."""
     form, requests, out = options.form, options.requests, options.out
     if requests < 1:
         raise InputError.of(f"{requests} is given; at least 1 is needed", key="--requests")

@@ -1,15 +1,9 @@
 """``mtpsim schema``: print the JSON Schema of an experiment file."""
 
-from __future__ import annotations
-
 import argparse
 import json
 
 from mtpsim.cli.main import DONE
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add nothing: the command has no arguments."""
 
 
 def run(options: argparse.Namespace) -> int:

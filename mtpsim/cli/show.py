@@ -1,7 +1,5 @@
 """``mtpsim show``: print and draw a run directory, or list the runs in a folder."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys
@@ -18,19 +16,8 @@ from mtpsim.results.document import Result
 from mtpsim.runs import directory as store
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    parser.add_argument("run", metavar="RUN", help="a run directory, or a folder of them to list")
-    parser.add_argument("--json", action="store_true", help="print the result document only")
-    parser.add_argument("--out", metavar="DIR", help="directory of the figures (default: RUN)")
-
-
 def run(options: argparse.Namespace) -> int:
-    """Print and draw a run; an unfinished one from its stored blocks. Returns the exit code.
-
-    Raises:
-        InputError: It is not a run directory, or its files can't be read.
-    """
+    """Print and draw a run; an unfinished one from its stored blocks. Returns the exit code."""
     folder = Path(options.run)
     if runs := _runs_in(folder):
         return _list(runs, options.json)

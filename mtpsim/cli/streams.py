@@ -1,7 +1,5 @@
 """Output streams whose reader may close them, as ``head`` does, without ending the command."""
 
-from __future__ import annotations
-
 import io
 import os
 import sys

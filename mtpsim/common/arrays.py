@@ -1,7 +1,5 @@
 """Types that every package shares: arrays and plain JSON or TOML data."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

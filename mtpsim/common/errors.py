@@ -1,7 +1,5 @@
 """Errors in user input, as data: file, line, key, given value, allowed values and suggestion."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass

@@ -3,13 +3,17 @@
 An experiment received from elsewhere may name any file of its reader.
 """
 
-from __future__ import annotations
-
+import csv
 import stat
+from collections.abc import Callable
+from functools import lru_cache, wraps
 from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
 
 from mtpsim.common.errors import nearest_file
 
+P = ParamSpec("P")
+Found = TypeVar("Found")
 MAX_BYTES = 1 << 26  # of a file of numbers; 64 MiB are five million times
 
 
@@ -48,3 +52,41 @@ def read_named_file(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text (byte {error.start})") from None
+
+
+def csv_rows(path: Path) -> list[tuple[int, list[str]]]:
+    """Rows of a CSV file that have a cell, each with its line, from 1.
+
+    Raises:
+        ValueError: As of :func:`read_named_file`, or a line is not CSV.
+    """
+    rows = csv.reader(read_named_file(path).splitlines())
+    try:
+        return [(rows.line_num, [cell.strip() for cell in row]) for row in rows if any(row)]
+    except csv.Error:  # as of a cell of more than 131,072 characters
+        raise ValueError(f"{path}:{rows.line_num}: not a CSV line") from None
+
+
+def read_once(files: int) -> Callable[[Callable[P, Found]], Callable[P, Found]]:
+    """Let a function, whose first argument is a path, keep what it returns until the file changes.
+
+    Args:
+        files (int): Most files and further arguments, which are hashable, with a kept result.
+    """
+
+    def decorate(function: Callable[P, Found]) -> Callable[P, Found]:
+        @lru_cache(files)
+        def kept(modified: int, size: int, *args: Any, **keywords: Any) -> Found:
+            return function(*args, **keywords)
+
+        @wraps(function)
+        def read(*args: P.args, **keywords: P.kwargs) -> Found:
+            path = args[0]
+            assert isinstance(path, Path)
+            check_named_file(path)
+            status, named = path.stat(), cast("dict[str, Any]", keywords)
+            return kept(status.st_mtime_ns, status.st_size, *args, **named)
+
+        return read
+
+    return decorate

@@ -1,7 +1,5 @@
 """Former names of keyword arguments keep working."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar

@@ -1,6 +1,6 @@
 """The base class of every section of an experiment file: strict and immutable."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache, reduce
 from importlib import import_module
 from operator import or_
@@ -16,6 +16,7 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, SchemaValidator, core_schema
 
 from mtpsim.common.errors import FieldError
@@ -59,13 +60,23 @@ Depth = Annotated[int, Field(ge=1, le=64)]
 
 
 class Deferred:
-    """Metadata of an optional section that is built when a file has it, which few sections are.
+    """Metadata of an optional section that is imported and built when a file has it.
 
     To build all sections takes ten times as long as to read a file.
+
+    Args:
+        place (str): ``package.module.Class`` of the section within mtpsim.
     """
 
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    def classes(self) -> Iterable[type[Spec]]:
+        """The classes of the section."""
+        module, _, name = self._place.rpartition(".")
+        return (getattr(import_module(f"mtpsim.{module}"), name),)
+
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
-        self._kind: type[BaseModel] = next(iter(getattr(source, "__args__", ())), source)
         return core_schema.with_info_plain_validator_function(self._validate)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> Any:
@@ -74,11 +85,13 @@ class Deferred:
     def _validate(self, value: Any, info: ValidationInfo) -> Any:
         if value is None:
             return None
-        self._kind.model_rebuild()
-        return self._kind.__pydantic_validator__.validate_python(value, context=info.context)
+        (kind,) = self.classes()
+        kind.model_rebuild()
+        return kind.__pydantic_validator__.validate_python(value, context=info.context)
 
     def _whole(self) -> CoreSchema:
-        return core_schema.nullable_schema(_schema_of(self._kind))
+        (kind,) = self.classes()
+        return core_schema.nullable_schema(_schema_of(kind))
 
 
 def _schema_of(kind: type[BaseModel]) -> CoreSchema:
@@ -105,6 +118,21 @@ class Imported(Mapping[str, type[Section]]):
         found: type[Section] = getattr(import_module(f"{self._package}.{module}"), kind)
         return found
 
+    def __call__(self, name: str) -> type[Section]:
+        """A class by its own name: the ``__getattr__`` of the package.
+
+        Raises:
+            AttributeError: There is none.
+        """
+        for key, place in self._places.items():
+            if place.rpartition(".")[2] == name:
+                return self[key]
+        raise AttributeError(f"module {self._package!r} has no attribute {name!r}")
+
+    def including(self, **places: str) -> Self:
+        """These classes and further ones of the package, ``module.Class`` by name."""
+        return type(self)(self._package, {**self._places, **places})
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
 
@@ -120,7 +148,12 @@ class Named(Deferred):
         default (str | None): Name if the key is absent; None if it is required.
         key (str): Key that selects the class of the table.
         names_alone (bool): Whether a name stands for a table with this key only.
+
+    Attributes:
+        by_key (bool): Whether every class has the key.
     """
+
+    by_key = True
 
     def __init__(
         self,
@@ -132,6 +165,10 @@ class Named(Deferred):
         self.kinds, self._default, self._key = kinds, default, key
         self._names_alone = names_alone
         self._validator = lru_cache(self._validator_of)
+
+    def classes(self) -> Iterable[type[Spec]]:
+        """All classes of the union."""
+        return self.kinds.values()
 
     def _validate(self, value: Any, info: ValidationInfo) -> Any:
         if self._names_alone and isinstance(value, str):
@@ -161,10 +198,25 @@ class Named(Deferred):
     def _table(self) -> Any:
         """The union as pydantic knows it."""
         tagged = (Annotated[kind, Tag(name)] for name, kind in self.kinds.items())
-        by = Discriminator(self._name if self._default else self._key)
+        by = Discriminator(self._key if self.by_key and self._default is None else self._name)
         return Annotated[reduce(or_, tagged), by]
 
     def _whole(self) -> CoreSchema:
         names: Any = Annotated[str, Field(json_schema_extra={"enum": list(self.kinds)})]
         table = self._table()
         return TypeAdapter(names | table if self._names_alone else table).core_schema
+
+
+def classes_of(field: FieldInfo) -> list[type[Spec]]:
+    """Classes of the sections that a key of a section may contain."""
+    return list(_classes(field.annotation, field.metadata))
+
+
+def _classes(annotation: Any, metadata: Iterable[Any]) -> Iterator[type[Spec]]:
+    if deferred := [part for part in metadata if isinstance(part, Deferred)]:
+        yield from deferred[0].classes()
+        return
+    if isinstance(annotation, type) and issubclass(annotation, Spec):
+        yield annotation
+    for part in getattr(annotation, "__args__", ()):
+        yield from _classes(part, getattr(annotation, "__metadata__", ()))

@@ -1,7 +1,5 @@
 """Singular and plural, sentences, and numbers in text."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 ONE = {"are": "is", "were": "was", "have": "has", "make": "makes", "take": "takes"}

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mtpsim.acceptance import Recording, Source
-from mtpsim.acceptance.draft_lengths import ProposingChain
-from mtpsim.common.errors import FieldError, InputError
-from mtpsim.config.draft import Draft, drafted_tree
+from mtpsim.common.arrays import JsonDict
+from mtpsim.common.errors import FieldError, InputError, Problem
+from mtpsim.config.scenarios import NOT_IN_SCENARIOS, scenarios, value_at
 from mtpsim.config.simulation import PRECISION, ROUNDS
-from mtpsim.config.uncertainty import NOT_IN_SCENARIOS, draw_inputs, scenarios, value_at
 from mtpsim.exact.chain_solver import solve_operations
 from mtpsim.latency import CostModel
 
 if TYPE_CHECKING:
+    from mtpsim.config.draft import Draft
     from mtpsim.config.experiment import Experiment
     from mtpsim.policy import PolicySpec
     from mtpsim.policy.confidence import Confidence
@@ -31,6 +31,8 @@ def mismatches(experiment: Experiment, invalid: set[str]) -> list[Mismatch]:
     if "draft" in invalid:  # the other checks need its depth
         return []
     if experiment.draft and "acceptance" not in invalid:
+        from mtpsim.config.draft import drafted_tree
+
         try:
             depth = drafted_tree(experiment.acceptance, experiment.draft).depth
             if experiment.draft.lengths is not None:
@@ -196,6 +198,8 @@ def _misfit(confidence: Confidence | None, source: Source) -> str | None:
     """Why an acceptance model can't use a law of confidences, or None."""
     if confidence is None:
         return None
+    from mtpsim.acceptance.draft_lengths import ProposingChain
+
     states = source.states
     if isinstance(source, ProposingChain):
         states //= source.depth + 1
@@ -245,6 +249,8 @@ def _check_ends(experiment: Experiment) -> Iterator[Mismatch]:
 def _check_uncertainty(experiment: Experiment) -> Iterator[Mismatch]:
     if experiment.uncertainty is None:
         return
+    from mtpsim.config.uncertainty import draw_inputs
+
     simulation = experiment.simulation
     try:
         draw_inputs(
@@ -342,3 +348,9 @@ def _check_scenarios(experiment: Experiment, known: Sequence[Mismatch]) -> Itera
                 )
     except ValueError as error:
         yield ("robust", ""), str(error)
+
+
+def invalid_sections(raw: JsonDict, valid: JsonDict, problems: Sequence[Problem]) -> set[str]:
+    """Sections that were refused, and those that a misspelt one may stand for."""
+    refused = {"acceptance", "latency", *raw} - valid.keys()
+    return refused | {p.suggestion for p in problems if p.key in refused and p.suggestion}

@@ -37,7 +37,7 @@ class ProposedSamples(Spec):
 
     samples: str = Field(
         description="file of proposed drafts: one number per line, or CSV; a number above "
-        "the depth of the acceptance model counts as this depth",
+        "the depth of the acceptance model counts as this depth"
     )
     column: str | None = Field(None, description="name of the CSV column")
     _counts: tuple[int, ...] = PrivateAttr()  # models with an array can't be compared

@@ -1,9 +1,6 @@
 """The example experiments that are installed with the package."""
 
-from __future__ import annotations
-
 import re
-import shutil
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -57,13 +54,12 @@ def copy_example(path: Path, target: Path) -> list[Path]:
         path (Path): File of the example, as of :func:`example`.
         target (Path): File to write; its folder exists. Existing files are not replaced.
 
-    Returns:
-        list[Path]: The files that were written.
-
     Raises:
         FileExistsError: The target exists.
         OSError: A file can't be written.
     """
+    import shutil
+
     text = path.read_text(encoding="utf-8")
     with target.open("x", encoding="utf-8") as file:
         file.write(text)

@@ -10,33 +10,34 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from html import escape
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
 from mtpsim.acceptance import Acceptance, AcceptanceChain, Source
-from mtpsim.acceptance.lengths import length_table
-from mtpsim.acceptance.trees import Tree
 from mtpsim.common.arrays import Floats, JsonDict
-from mtpsim.common.errors import InputError, Problem, nearest, nearest_file, suggest
+from mtpsim.common.errors import InputError, Problem, nearest, nearest_file
 from mtpsim.common.section import Deferred, Spec
 from mtpsim.common.text import counted
-from mtpsim.config.adaptive import Adaptive
-from mtpsim.config.cross_checks import mismatches
-from mtpsim.config.draft import Draft, drafted_source, drafted_tree, proposing_source
+from mtpsim.config.cross_checks import invalid_sections, mismatches
 from mtpsim.config.examples import file_or_example, titles
-from mtpsim.config.hints import decimal_comma_hint, syntax_hint
 from mtpsim.config.input_warnings import input_warnings, step_warnings
-from mtpsim.config.overrides import Override, apply_overrides, attribute
-from mtpsim.config.serving import Serving
+from mtpsim.config.scenarios import NOT_IN_SCENARIOS, Robust
 from mtpsim.config.simulation import Decision, Simulation, TheorySpec
 from mtpsim.config.sweep import Sweep, combinations, set_key, swept_values
-from mtpsim.config.toml_lines import line_of
-from mtpsim.config.uncertainty import NOT_IN_SCENARIOS, Robust, Uncertainty
-from mtpsim.config.validation_errors import problems_of, section_key, source_line, with_meant_names
 from mtpsim.latency import AnyLatency, CompiledLatency, CostModel
+
+if TYPE_CHECKING:
+    from mtpsim.acceptance.trees import Tree
+    from mtpsim.config.adaptive import Adaptive
+    from mtpsim.config.draft import Draft
+    from mtpsim.config.overrides import Override
+    from mtpsim.config.serving import Serving
+    from mtpsim.config.uncertainty import Uncertainty
+else:  # a Deferred section has its class when a file has the section
+    Adaptive = Draft = Serving = Uncertainty = Spec
 
 MAX_FILE = 1 << 24  # bytes of an experiment
 
@@ -85,14 +86,14 @@ class Experiment(Spec):
     title: str = Field("", description="heading of the report")
     acceptance: Acceptance = Field(description="which drafts are accepted")
     latency: AnyLatency = Field(description="times of verify and draft, in ms")
-    draft: Annotated[Draft | None, Deferred()] = Field(
+    draft: Annotated[Draft | None, Deferred("config.draft.Draft")] = Field(
         None, description="shape of the drafts (default: a chain)"
     )
     simulation: Simulation = Field(
         default_factory=lambda: Simulation.model_validate({}),
         description="number and length of requests, seed and precision",
     )
-    theory: Annotated[TheorySpec | None, Deferred()] = Field(
+    theory: Annotated[TheorySpec | None, Deferred("config.simulation.TheorySpec")] = Field(
         None,
         description="how the rates of the closed form were obtained (default: the input rates, or "
         "rates measured at the greatest depth)",
@@ -100,13 +101,13 @@ class Experiment(Spec):
     decision: Decision = Field(
         default_factory=lambda: Decision.model_validate({}), description="how a depth is selected"
     )
-    adaptive: Annotated[Adaptive | None, Deferred()] = Field(
+    adaptive: Annotated[Adaptive | None, Deferred("config.adaptive.Adaptive")] = Field(
         None, description="policies that choose the depth of each round"
     )
-    serving: Annotated[Serving | None, Deferred()] = Field(
+    serving: Annotated[Serving | None, Deferred("config.serving.Serving")] = Field(
         None, description="a server under load, instead of single requests"
     )
-    uncertainty: Annotated[Uncertainty | None, Deferred()] = Field(
+    uncertainty: Annotated[Uncertainty | None, Deferred("config.uncertainty.Uncertainty")] = Field(
         None, description="uncertainty of the inputs, propagated to the selected depth"
     )
     robust: Robust | None = Field(
@@ -129,20 +130,22 @@ class Experiment(Spec):
 
     def __repr__(self) -> str:
         """Title, acceptance model, depth and number of points, on one line."""
-        model = self.acceptance
-        parts = [repr(self.title or "without a title"), model.model, f"depth {self.source.depth}"]
+        title, model = repr(self.title or "without a title"), self.acceptance.model
+        parts = [title, model, f"depth {self.source.depth}"]
         if self.sweep:
             parts.append(f"sweep of {counted(sum(1 for _ in combinations(self.sweep)), 'point')}")
         return f"<mtpsim.Experiment {', '.join(parts)}>"
 
     def _repr_html_(self) -> str:
         """The keys that differ from their defaults, as a table for a notebook."""
+        from html import escape
+
         rows: JsonDict = {}
         for section, keys in self.model_dump(exclude_defaults=True, exclude_none=True).items():
             inner = keys if isinstance(keys, dict) else {"": keys}
             rows |= {f"{section}.{key}".rstrip("."): value for key, value in inner.items()}
-        cells = ((name, json.dumps(value, ensure_ascii=False)) for name, value in rows.items())
-        lines = (f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in cells)
+        texts = {name: json.dumps(value, ensure_ascii=False) for name, value in rows.items()}
+        lines = (f"<tr><th>{escape(n)}</th><td>{escape(t)}</td></tr>" for n, t in texts.items())
         return f"<table>{''.join(lines)}</table>"
 
     @property
@@ -153,14 +156,25 @@ class Experiment(Spec):
     @property
     def tree(self) -> Tree | None:
         """The tree of drafts of a round; None without ``[draft]``."""
-        return drafted_tree(self.acceptance, self.draft) if self.draft else None
+        if self.draft is None:
+            return None
+        from mtpsim.config.draft import drafted_tree
+
+        return drafted_tree(self.acceptance, self.draft)
 
     @property
     def source(self) -> Source:
         """Which drafts are accepted, with a tree which of its levels; how long requests are."""
         draft, s = self.draft, self.simulation
-        source = drafted_source(self.acceptance, draft) if draft else self.acceptance.chain()
+        if draft is None:
+            source = self.acceptance.chain()
+        else:
+            from mtpsim.config.draft import drafted_source, proposing_source
+
+            source = drafted_source(self.acceptance, draft)
         if s.lengths is not None and s.tokens is not None and isinstance(source, AcceptanceChain):
+            from mtpsim.acceptance.lengths import length_table
+
             table = length_table(
                 source,
                 mean=s.tokens,
@@ -236,18 +250,19 @@ class Experiment(Spec):
         Raises:
             InputError: A swept key or value is not allowed.
         """
-        points, problems = self._points()
+        if self.sweep is None:
+            return [Point({}, self)]
+        points, problems = self.swept_points
         if problems:
             raise InputError([problem for problem, _ in problems])
-        return points
+        return list(points)
 
-    def _points(self) -> tuple[list[Point], list[tuple[Problem, Problem]]]:
+    @cached_property
+    def swept_points(self) -> tuple[list[Point], list[tuple[Problem, Problem]]]:
         """Valid points; and problems of the others, as of the sweep and as of the point."""
-        if self.sweep is None:
-            return [Point({}, self)], []
         points: list[Point] = []
         problems: list[tuple[Problem, Problem]] = []
-        for chosen in combinations(self.sweep):
+        for chosen in combinations(self.sweep or {}):
             try:
                 points.append(Point(chosen, self._with(chosen, drop=("sweep",))))
             except InputError as error:
@@ -257,6 +272,11 @@ class Experiment(Spec):
                     for own in error.problems
                 ]
         return points, problems
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As of any section; the copy finds its own points."""
+        vars(copied := super().model_copy(update=update, deep=deep)).pop("swept_points", None)
+        return copied
 
     def changed(self, changes: JsonDict, *, policies: bool = False) -> Experiment:
         """The same experiment with some values changed, without sweep, policies and uncertainty.
@@ -280,7 +300,7 @@ class Experiment(Spec):
         return self._with(changes, drop=drop)
 
     def _with(self, changes: JsonDict, *, drop: Sequence[str]) -> Experiment:
-        raw = {key: part for key, part in self.raw().items() if key not in drop}
+        raw = self.model_dump(exclude_none=True, exclude=set(drop))
         for key, value in changes.items():
             set_key(raw, key.split("."), copy.deepcopy(value))
         return validate(raw, self._folder)
@@ -307,6 +327,8 @@ def validate(
     try:
         experiment = Experiment.model_validate(raw, context={"folder": folder, "valid": valid})
     except ValidationError as error:
+        from mtpsim.config.validation_errors import problems_of, with_meant_names
+
         problems = problems_of(error, raw, file=file, text=text, spec=Experiment)
         if meant := with_meant_names(error, raw):
             try:
@@ -317,22 +339,15 @@ def validate(
                 problems += [p for p in under_it if (p.key, p.text) not in known]
         experiment = Experiment.model_construct(**valid)
     experiment._folder = folder
-    invalid = _invalid_sections(raw, valid, problems)
-    for path, message in mismatches(experiment, invalid):
-        line = line_of(text, path) if text else None
-        hint = decimal_comma_hint(source_line(text, line)) if path[0] == "latency" else ""
-        key = ".".join(filter(None, path))
-        problems.append(Problem(message + hint, file=file, key=key, line=line))
+    invalid = invalid_sections(raw, valid, problems)
+    if found := mismatches(experiment, invalid):
+        from mtpsim.config.validation_errors import mismatch_problems
+
+        problems += mismatch_problems(found, file=file, text=text)
     problems += _sweep_problems(experiment, invalid, problems, file=file, text=text)
     if problems:
         raise InputError(sorted(problems, key=lambda p: (p.line is None, p.line or 0)))
     return experiment
-
-
-def _invalid_sections(raw: JsonDict, valid: JsonDict, problems: Sequence[Problem]) -> set[str]:
-    """Sections that were refused, and those that a misspelt one may stand for."""
-    refused = {"acceptance", "latency", *raw} - valid.keys()
-    return refused | {p.suggestion for p in problems if p.key in refused and p.suggestion}
 
 
 def _sweep_problems(
@@ -341,37 +356,24 @@ def _sweep_problems(
     """Problems of single points of the sweep, if nothing that they depend on is invalid."""
     if not experiment.sweep:
         return []
-    fields = Experiment.model_fields
+    from mtpsim.config.toml_lines import line_of
+
     swept = list(swept_values(experiment.sweep))
     sections = {key.partition(".")[0] for key in swept}
     if invalid & {*sections, "acceptance", "latency"}:
         return []
     if invalid:  # these may refer to any section
         experiment = experiment.model_copy(update={"uncertainty": None, "robust": None})
-    if not sections <= fields.keys():
-        outside = [key for key in swept if key.partition(".")[0] not in fields]
-        return [_unknown_swept(key, file=file, text=text) for key in outside]
+    if outside := [key for key in swept if key.partition(".")[0] not in Experiment.model_fields]:
+        from mtpsim.config.validation_errors import unknown_swept
+
+        return [unknown_swept(key, Experiment, file=file, text=text) for key in outside]
     own = {(problem.key, problem.text) for problem in known}
     line = line_of(text, ("sweep",))
     found: dict[tuple[str, str], Problem] = {}  # the first of the points that have it
-    for of_sweep, of_point in experiment._points()[1]:
+    for of_sweep, of_point in experiment.swept_points[1]:
         found.setdefault((of_point.key, of_point.text), replace(of_sweep, file=file, line=line))
     return [problem for place, problem in found.items() if place not in own]
-
-
-def _unknown_swept(key: str, *, file: str, text: str) -> Problem:
-    """The problem of a swept key that starts with no section, such as ``batch``."""
-    sections = [name for name in Experiment.model_fields if name not in ("title", "sweep")]
-    return Problem(
-        "unknown key; it must start with a section",
-        file=file,
-        key=f"sweep.{key}",
-        line=line_of(text, ("sweep", key)),
-        kind="unknown_key",
-        given=key,
-        allowed=tuple(sections),
-        suggestion=section_key(key, Experiment) or suggest(key, sections),
-    )
 
 
 def parse(
@@ -407,6 +409,8 @@ def parse(
     try:
         raw = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # of TOML; or a number of 4300 digits
+        from mtpsim.config.hints import syntax_hint
+
         message, line = str(error) or "nested too deeply", None
         if "(at line " in message:
             message, _, place = message.partition(" (at line ")
@@ -417,6 +421,8 @@ def parse(
         raise InputError.of("is empty; [acceptance] and [latency] are required", file=file)
     if not overrides:
         return validate(raw, folder, file=file, text=text)
+    from mtpsim.config.overrides import Override, apply_overrides, attribute
+
     given = [one if isinstance(one, Override) else Override.read(one) for one in overrides]
     apply_overrides(raw, given)
     try:

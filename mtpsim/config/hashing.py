@@ -1,7 +1,5 @@
 """The resolved file, and hashes that identify an experiment and its random numbers."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import zlib

@@ -1,7 +1,5 @@
 """What a user may have meant by text that is not TOML, or by text in place of a number."""
 
-from __future__ import annotations
-
 import json
 import re
 import unicodedata

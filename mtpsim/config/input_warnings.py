@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mtpsim.config.serving_limits import limit_warnings
 from mtpsim.formula.closed_form import time_warnings
-from mtpsim.policy.fixed import ConstantDepth
 
 if TYPE_CHECKING:
     from mtpsim.config.experiment import Experiment
@@ -17,6 +15,8 @@ def input_warnings(experiment: Experiment) -> list[str]:
     found = experiment.acceptance.warnings() + experiment.latency.warnings()
     found += experiment.time_warnings() + _unread_keys(experiment)
     if experiment.serving is not None:
+        from mtpsim.config.serving_limits import limit_warnings
+
         if getattr(experiment.source, "draws", 1) > 1:
             found.append(
                 "a server plays all draws of a replay; its intervals are those of its replications "
@@ -46,6 +46,8 @@ def _unread_keys(experiment: Experiment) -> list[str]:
     section = experiment.serving or experiment.adaptive
     if section is None:
         return []
+    from mtpsim.policy.fixed import ConstantDepth
+
     costs = [f"{name}.{key}" for key, value in section.switching().items() if value]
     changes = (not (p.shares_budget or isinstance(p, ConstantDepth)) for p in section.policies)
     found = []

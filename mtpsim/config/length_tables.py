@@ -1,7 +1,5 @@
 """The lengths of requests as tables of quantiles, and their means where the KV cache cuts them."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 

@@ -1,9 +1,5 @@
 """Recorded requests of a server: a CSV file with prompt and output tokens, and arrival times."""
 
-from __future__ import annotations
-
-import csv
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtpsim.common.arrays import Floats
-from mtpsim.common.files import check_named_file, read_named_file
+from mtpsim.common.files import csv_rows, read_once
 
 ARRIVALS = {"arrival_s": 1000.0, "arrival_ms": 1.0}  # columns, and ms per unit
 MOST_TOKENS = 1 << 30
@@ -29,6 +25,7 @@ class RequestFile(NamedTuple):
     arrival_ms: Floats
 
 
+@read_once(16)
 def read_request_file(path: Path) -> RequestFile:
     """Read a CSV file with the columns ``prompt``, ``output`` and, for a trace, ``arrival_s``.
 
@@ -41,18 +38,7 @@ def read_request_file(path: Path) -> RequestFile:
     Raises:
         ValueError: The file can't be read, or a row is invalid; with path and line.
     """
-    check_named_file(path)
-    stamp = path.stat()
-    return _read(path, stamp.st_mtime_ns, stamp.st_size)
-
-
-@lru_cache(maxsize=16)
-def _read(path: Path, modified: int, size: int) -> RequestFile:
-    rows = csv.reader(read_named_file(path).splitlines())
-    try:
-        lines = [(rows.line_num, [cell.strip() for cell in row]) for row in rows if any(row)]
-    except csv.Error:
-        raise ValueError(f"{path}:{rows.line_num}: not a CSV line") from None
+    lines = csv_rows(path)
     if len(lines) < 2:
         raise ValueError(f"{path} has no requests: it needs a header and a line per request")
     header, lines = lines[0][1], lines[1:]

@@ -1,7 +1,5 @@
 """The ``[serving]`` section: a server under load, its requests, limits and goals."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from pathlib import Path

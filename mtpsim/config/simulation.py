@@ -58,8 +58,7 @@ class Simulation(Spec):
         None, description=f"rounds per request (default: {ROUNDS}, unless `tokens` is given)"
     )
     tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
-        None,
-        description="tokens per request, instead of rounds; cuts the last round",
+        None, description="tokens per request, instead of rounds; cuts the last round"
     )
     lengths: Lengths | None = Field(
         None, description="distribution of the tokens of requests, of which `tokens` is the mean"

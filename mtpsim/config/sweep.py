@@ -1,7 +1,5 @@
 """The ``[sweep]`` section: the points of an experiment."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import tomllib

@@ -1,7 +1,5 @@
 """Find the line of a key in a TOML text (``tomllib`` does not report lines)."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from functools import lru_cache

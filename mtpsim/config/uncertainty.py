@@ -1,41 +1,26 @@
-"""The ``[uncertainty]`` and ``[robust]`` sections: inputs that are not known exactly."""
+"""The ``[uncertainty]`` section: inputs that are not known exactly."""
 
 import csv
 import hashlib
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
-from itertools import product
-from math import prod
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import numpy as np
-from pydantic import (
-    AliasChoices,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PrivateAttr,
-    SerializeAsAny,
-    Tag,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import AliasChoices, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 
 from mtpsim.common.arrays import Floats, JsonDict
-from mtpsim.common.errors import FieldError, nearest
-from mtpsim.common.files import check_named_file, read_named_file
+from mtpsim.common.errors import FieldError
+from mtpsim.common.files import read_named_file, read_once
 from mtpsim.common.section import Positive, Spec
 from mtpsim.common.text import counted
+from mtpsim.config.scenarios import numbers_at
 from mtpsim.formula.accept_lengths import rates_through
 from mtpsim.formula.closed_form import accept_length
 
 Numbers = float | list[float]
 Count = Annotated[float, Field(ge=1, le=1e12, multiple_of=1)]
-MAX_SCENARIOS = 1000  # each is validated and simulated
 LEAST_SE, MOST_SE = 1e-6, 10.0  # relative; less is below rounding, more is no information
 MOST_RATIO = 1e6  # of `high` to `low`; draws beyond the ends must not overflow
-NOT_IN_SCENARIOS = ("sweep", "uncertainty", "robust", "adaptive")  # sections without their effect
 SHARE_KEYS = ("acceptance.step", "draft.lengths")  # rows that sum to 1
 RATE_KEYS = ("rates", "rate", "first", "factor", "drop", "blur")  # may be exactly 0 or 1
 
@@ -126,7 +111,7 @@ class InputUncertainty(Spec):
         return _from_interval(low, high, u, confidence=confidence, share=share)
 
     def _posterior(self, key: str, values: Floats, u: Floats) -> Floats:
-        from scipy.special import betaincinv
+        from mtpsim.common.special import betaincinv
 
         if not key.startswith("acceptance.") or ((values < 0) | (values > 1)).any():
             raise ValueError("`trials` is for acceptance rates from 0 to 1 only")
@@ -143,7 +128,7 @@ class InputUncertainty(Spec):
 
 
 def _from_moments(mean: Floats, se: Floats, u: Floats, *, share: bool) -> Floats:
-    from scipy.special import betaincinv, gammaincinv
+    from mtpsim.common.special import betaincinv, gammaincinv
 
     if not share and (mean <= 0).any():
         raise ValueError(f"{mean.tolist()} in the file; a standard error requires values above 0")
@@ -166,7 +151,7 @@ def _from_moments(mean: Floats, se: Floats, u: Floats, *, share: bool) -> Floats
 def _from_interval(
     low: Floats, high: Floats, u: Floats, *, confidence: float, share: bool
 ) -> Floats:
-    from scipy.special import expit, logit, ndtri
+    from mtpsim.common.special import expit, logit, ndtri
 
     if (low <= 0).any() or (share and (high >= 1).any()):
         raise ValueError(f"`low` and `high` must be above 0{' and below 1' if share else ''}")
@@ -217,61 +202,6 @@ class Uncertainty(Spec):
         return self._sampled
 
 
-class PlusMinus(Spec):
-    """Three scenarios: the value of the file, and this much less and more."""
-
-    plus_minus: Annotated[float, Field(gt=0)] = Field(
-        description="difference to the value of the file"
-    )
-
-
-def _scenario_form(value: Any) -> str:
-    return "around" if isinstance(value, dict | PlusMinus) else "values"
-
-
-ScenarioValues = Annotated[
-    Annotated[PlusMinus, Tag("around")]
-    | Annotated[list[SerializeAsAny[Any]], Field(min_length=1), Tag("values")],
-    Discriminator(_scenario_form),
-]
-Robust = Annotated[dict[str, ScenarioValues], Field(min_length=1)]
-
-
-def value_at(raw: Mapping[str, Any], key: str) -> Any:
-    """The value of a dotted key.
-
-    Raises:
-        ValueError: The key is not in the tables.
-    """
-    here: Any = raw
-    for part in key.split("."):
-        if not isinstance(here, Mapping) or part not in here:
-            known = list(here) if isinstance(here, Mapping) else []
-            raise ValueError(f"{key} is not in the file{nearest(part, known)}")
-        here = here[part]
-    return here
-
-
-def _numbers(raw: JsonDict, key: str) -> Floats:
-    if not key.startswith(("acceptance.", "latency.")) and key != "draft.lengths":
-        message = f"{key} is not a key of acceptance or latency; only these and draft.lengths"
-        raise ValueError(f"{message} can vary")
-    value = value_at(raw, key)
-    values = list(_flat(value))
-    if not values or not all(type(v) in (int, float) for v in values):
-        raise ValueError(f"{key} is {value!r}; only numbers and lists of numbers can vary")
-    return np.array(values, float)
-
-
-def _flat(value: Any) -> Iterator[Any]:
-    """Entries of nested lists, row by row."""
-    if not isinstance(value, list):
-        yield value
-        return
-    for part in value:
-        yield from _flat(part)
-
-
 def draw_inputs(
     raw: JsonDict, uncertainty: Uncertainty, *, seed: int, confidence: float
 ) -> dict[str, Floats]:
@@ -282,7 +212,7 @@ def draw_inputs(
     """
     found = {}
     for key, one in uncertainty.inputs.items():
-        values = _numbers(raw, key)
+        values = numbers_at(raw, key)
         name = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big")
         rng = np.random.default_rng((seed, name))
         cells = np.array([rng.permutation(uncertainty.draws) for _ in values]).T
@@ -290,7 +220,7 @@ def draw_inputs(
         drawn = one.quantiles_for(key, values, u, confidence=confidence)
         found[key] = _nearest_possible(raw, key, drawn)
     for key, rows in uncertainty.sampled.items():
-        size = _numbers(raw, key).size
+        size = numbers_at(raw, key).size
         if rows.shape[1] != size:
             raise ValueError(
                 f"`samples` has {rows.shape[1]} columns of {key}, the file has {size} numbers"
@@ -322,7 +252,7 @@ def interval_ends(
     tails = np.array([[(1 - confidence) / 2], [(1 + confidence) / 2]])
     found = {}
     for key, one in uncertainty.inputs.items():
-        values = _numbers(raw, key)
+        values = numbers_at(raw, key)
         u = np.broadcast_to(tails, (2, values.size))
         ends = one.quantiles_for(key, values, u, confidence=confidence)
         found[key] = _nearest_possible(raw, key, ends)
@@ -335,8 +265,16 @@ def interval_ends(
     return found
 
 
-@lru_cache(maxsize=8)
-def _read_inputs(path: Path, modified: int) -> dict[str, Floats]:
+@read_once(8)
+def read_inputs(path: Path) -> dict[str, Floats]:
+    """Joint samples of the inputs by key, each ``[rows, n]``, from a CSV file.
+
+    The header names a column per number, such as ``acceptance.rates[0][1]``, with the numbers of a
+    key in the order of the experiment file.
+
+    Raises:
+        ValueError: The file cannot be read, or has other cells than numbers.
+    """
     try:
         table = [row for row in csv.reader(read_named_file(path).splitlines()) if row]
     except csv.Error:
@@ -349,35 +287,3 @@ def _read_inputs(path: Path, modified: int) -> dict[str, Floats]:
         raise ValueError(f"{path}: a header and rows of finite numbers are required")
     keys = [name.split("[")[0].strip() for name in table[0]]
     return {key: rows[:, [k == key for k in keys]] for key in dict.fromkeys(keys)}
-
-
-def read_inputs(path: Path) -> dict[str, Floats]:
-    """Joint samples of the inputs by key, each ``[rows, n]``, from a CSV file.
-
-    The header names a column per number, such as ``acceptance.rates[0][1]``, with the numbers of a
-    key in the order of the experiment file.
-
-    Raises:
-        ValueError: The file cannot be read, or has other cells than numbers.
-    """
-    check_named_file(path)
-    return _read_inputs(path, path.stat().st_mtime_ns)
-
-
-def scenarios(raw: JsonDict, robust: Mapping[str, Any]) -> Iterator[JsonDict]:
-    """Dotted keys and values of each scenario: every combination of the declared values."""
-    columns = [_choices(raw, key, given) for key, given in robust.items()]
-    count = prod(map(len, columns))
-    if count > MAX_SCENARIOS:
-        raise ValueError(f"{count:,} scenarios are given; at most {MAX_SCENARIOS:,} are possible")
-    for row in product(*columns):
-        yield dict(zip(robust, row, strict=True))
-
-
-def _choices(raw: JsonDict, key: str, given: Any) -> list[Any]:
-    if not isinstance(given, PlusMinus):
-        return list(given)
-    values, step = _numbers(raw, key), given.plus_minus
-    top = 1.0 if key.startswith("acceptance.") and (values <= 1).all() else np.inf
-    moved = [np.clip(values + sign * step, 0, top).round(12).tolist() for sign in (-1, 0, 1)]
-    return moved if isinstance(value_at(raw, key), list) else [row[0] for row in moved]

@@ -1,10 +1,8 @@
 """Convert pydantic's errors to problems: key, line, given value and allowed values."""
 
-from __future__ import annotations
-
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import FieldError, Problem, ProblemKind, suggest
-from mtpsim.common.section import Named, Spec
+from mtpsim.common.section import Spec, classes_of
 from mtpsim.config.hints import decimal_comma_hint, number_hint
 from mtpsim.config.sweep import DOTTED_KEYS
 from mtpsim.config.toml_lines import KeyPath, line_of
@@ -92,6 +90,16 @@ def with_meant_names(error: ValidationError, raw: JsonDict) -> JsonDict | None:
         else:
             table[path[-1]][cause.key] = cause.suggestion
     return meant
+
+
+def mismatch_problems(
+    found: Iterable[tuple[tuple[str, str], str]], *, file: str, text: str
+) -> Iterator[Problem]:
+    """Problems of disagreements between sections: section and key, and a message."""
+    for path, message in found:
+        line = line_of(text, path) if text else None
+        hint = decimal_comma_hint(source_line(text, line)) if path[0] == "latency" else ""
+        yield Problem(message + hint, file=file, key=".".join(filter(None, path)), line=line)
 
 
 def dotted(path: KeyPath) -> str:
@@ -173,15 +181,30 @@ def _other_form(details: ErrorDetails, path: KeyPath, spec: type[Spec]) -> str |
 def section_key(name: str, spec: type[Spec]) -> str | None:
     """The dotted key of a bare one: ``latency.batch`` for ``batch``; None if no section has it."""
     for section, field in spec.model_fields.items():
-        if any(name in kind.model_fields for kind in _classes(field.annotation)):
+        if any(name in kind.model_fields for kind in classes_of(field)):
             return f"{section}.{name}"
     return None
+
+
+def unknown_swept(key: str, spec: type[Spec], *, file: str, text: str) -> Problem:
+    """The problem of a swept key that starts with no section, such as ``batch``."""
+    sections = [name for name in spec.model_fields if name not in ("title", "sweep")]
+    return Problem(
+        "unknown key; it must start with a section",
+        file=file,
+        key=f"sweep.{key}",
+        line=line_of(text, ("sweep", key)),
+        kind="unknown_key",
+        given=key,
+        allowed=tuple(sections),
+        suggestion=section_key(key, spec) or suggest(key, sections),
+    )
 
 
 def _models_with(location: KeyPath, spec: type[Spec]) -> list[str]:
     """The models of a section that have a key, which the one that is given lacks."""
     field = spec.model_fields.get(str(location[0]))
-    kinds = list(_classes(field.annotation)) if field else []
+    kinds = classes_of(field) if field else []
     if _class_at(location, spec) not in kinds:
         return []  # of a table within the section
     fields = [kind.model_fields for kind in kinds if location[-1] in kind.model_fields]
@@ -249,7 +272,7 @@ def _class_at(location: KeyPath, spec: type[Spec]) -> type[Spec]:
         if named := [kind for kind in candidates if part in _tags(kind)]:
             found, candidates = named[0], named[:1]
         elif part in found.model_fields and len(candidates) == 1:
-            candidates = list(_classes(found.model_fields[part].annotation))
+            candidates = classes_of(found.model_fields[part])
             found = candidates[0] if len(candidates) == 1 else found
     if len(candidates) == 1:
         return found
@@ -269,7 +292,7 @@ def _classes_by_name(spec: type[Spec]) -> dict[str, type[Spec]]:
 
 def _sections(spec: type[Spec]) -> Iterator[tuple[str, type[Spec]]]:
     for name, field in spec.model_fields.items():
-        for kind in _classes(field.annotation):
+        for kind in classes_of(field):
             yield name, kind
             yield from ((tag, kind) for tag in _tags(kind))
             if kind is not spec:
@@ -280,13 +303,3 @@ def _tags(kind: type[Spec]) -> tuple[str, ...]:
     """Names that stand for a class among others in the location of an error."""
     own = [kind.model_fields[tag] for tag in TAGS if tag in kind.model_fields]
     return (*(name for field in own for name in _names_of(field.annotation)), kind.__name__.lower())
-
-
-def _classes(annotation: Any) -> Iterator[type[Spec]]:
-    if isinstance(annotation, type) and issubclass(annotation, Spec):
-        yield annotation
-    for part in getattr(annotation, "__args__", ()):
-        yield from _classes(part)
-    for part in getattr(annotation, "__metadata__", ()):
-        if isinstance(part, Named):
-            yield from part.kinds.values()

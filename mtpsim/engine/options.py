@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from mtpsim.common.errors import InputError
-from mtpsim.config.experiment import Experiment
-from mtpsim.config.serving import Serving
+
+if TYPE_CHECKING:
+    from mtpsim.config.experiment import Experiment
+    from mtpsim.config.serving import Serving
 
 Kind = Literal["threads", "processes", "dask"]
 FORMS = "threads[:N], processes[:N] or dask[:N | :ADDRESS | :SCHEDULER_FILE]"

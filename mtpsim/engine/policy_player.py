@@ -297,7 +297,7 @@ def _player(
 EMPTY_CHAIN = ChainArrays(
     state_bounds=np.zeros((1, 1), np.int32),
     accept_bounds=np.zeros((1, 1, 1), np.int32),
-    guide=np.zeros((1, 1), np.int16),
+    guide=np.zeros((1, 1), np.int32),
     slowdown=np.ones(1),
     two=False,
     slow=False,

@@ -6,6 +6,7 @@ take longer to compile than this takes to run.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,16 +112,28 @@ def _trace_rounds(
     words = np.empty((-(-rounds // TILE) * TILE, count), np.int32)
     words_at(np.uint64(plan.key), first, 0, PATH, words)
     words = words[:rounds] & BITS
-    row, state = np.zeros((2, rounds, count), np.int64)
-    row[0] = len(chain.state_bounds) - 1
-    if chain.state_bounds.shape[1] > 1:
+    state = np.zeros((rounds, count), np.int64)
+    bounds, start = chain.accept_bounds, len(chain.state_bounds) - 1
+    if (chain.state_bounds[:, 0] >= BITS).all():  # no state but the first is entered
+        accepted = _count_accepted(words, bounds[0, 0, :depth])
+        accepted[0] = _count_accepted(words[0], bounds[start, 0, :depth])
+    else:
+        row = np.full((rounds, count), start)
         for tick in range(rounds):
             state[tick] = (words[tick][:, None] > chain.state_bounds[row[tick]]).sum(1)
             row[tick + 1 : tick + 2] = state[tick]
-    accepted, place = np.zeros((rounds, count), np.int32), row * chain.state_bounds.shape[1] + state
-    for bounds in chain.accept_bounds.reshape(-1, chain.accept_bounds.shape[2]).T[:depth]:
-        accepted += words <= bounds.take(place)
-    return RoundTrace(accepted.T, np.tile(np.arange(rounds), (count, 1)), state.T)
+        place = row * chain.state_bounds.shape[1] + state
+        by_draft = bounds.reshape(-1, bounds.shape[2]).T[:depth]
+        accepted = _count_accepted(words, (bound.take(place) for bound in by_draft))
+    return RoundTrace(accepted.T, np.broadcast_to(np.arange(rounds), (count, rounds)), state.T)
+
+
+def _count_accepted(words: Counts, bounds: Iterable[Counts]) -> Counts:
+    """Accepted drafts of rounds, by the bounds of the words of each draft."""
+    accepted = np.zeros(words.shape, np.int32)
+    for bound in bounds:
+        accepted += words <= bound
+    return accepted
 
 
 def trace_recording(

@@ -13,7 +13,8 @@ from mtpsim.acceptance import Recording
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
-from mtpsim.config.uncertainty import draw_inputs, interval_ends, scenarios, value_at
+from mtpsim.config.scenarios import scenarios, value_at
+from mtpsim.config.uncertainty import draw_inputs, interval_ends
 from mtpsim.engine.executors import WorkerPool
 from mtpsim.engine.scheduler import BlockQueue
 from mtpsim.engine.simulate import CompiledPoint, KernelPlan, compile_point

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -38,7 +37,7 @@ from mtpsim.kernels.server_requests import (
     TRACE,
     Workload,
 )
-from mtpsim.kernels.server_state import BatchRule, Engine, World, new_state
+from mtpsim.kernels.server_state import BatchRule, Engine, Laws, World, new_state
 from mtpsim.latency import CostModel
 from mtpsim.latency.quantile_table import normal_table
 from mtpsim.latency.step_costs import StepCosts
@@ -249,6 +248,7 @@ def _arms(
             spec,
         )
         for spec in serving.policies
+        if spec.label not in {arm.name for arm, _ in fixed}  # "off" beside depth 0 is one arm
     ]
     return tuple(
         ServerArm(
@@ -309,11 +309,13 @@ def _batch_rule(
 def tally_server(plan: ServerPlan, first: int, count: int) -> Tally:
     """Tally of replications ``first`` .. ``first + count - 1``, with their counts of times."""
     rows = np.zeros((count, plan.layout.columns))
-    histograms = np.zeros((3, len(plan.arms), len(METRICS), BINS), np.int64)
+    counts = np.zeros((len(plan.arms), len(METRICS), BINS), np.int64)
+    histograms = np.zeros((3, *counts.shape), np.int64)
+    added = np.empty_like(histograms)
     for number in range(count):
-        counts = np.zeros(histograms.shape[1:], np.int64)
+        counts[:] = 0
         simulate_replication(plan, first + number, rows[number], counts)
-        histograms += cluster_counts(counts)
+        histograms += cluster_counts(counts, added)
     mean, comoment = np.empty(rows.shape[1]), np.empty((rows.shape[1], rows.shape[1]))
     moments(rows, mean, comoment)
     return Tally(count, mean, comoment, histograms)
@@ -327,17 +329,15 @@ def simulate_replication(
     Args:
         plan: the point.
         number: number of the replication.
-        row: ``[columns]`` totals, written.
-        histograms: ``[arms, METRICS, BINS]`` counts, added to.
+        row: ``[columns]`` zeros; totals, written.
+        histograms: ``[arms, METRICS, BINS]`` zeros; counts, written.
         points: most points of each timeline; 0: none.
 
     Returns:
         A timeline per arm.
     """
     key: Any = np.uint64(plan.key)
-    laws = (
-        plan.laws.reshape(math.prod(plan.laws.shape[:-1]), -1) if plan.laws.size else NO_LAWS[0, 0]
-    )
+    laws = _laws(plan)
     timelines = []
     for place, arm in enumerate(plan.arms):
         world = World(
@@ -353,13 +353,30 @@ def simulate_replication(
             laws=laws,
         )
         rule = arm.batch._replace(memory=arm.batch.memory.copy())
-        state = new_state(world, plan.depth, points, arm.stale)
+        state = new_state(
+            world,
+            plan.depth,
+            points=points,
+            stale=arm.stale,
+            row=row[plan.layout.arm(place)],
+            histograms=histograms[place],
+        )
         arm.kernel()(world, plan.noise, rule, state, new_scratch(1), np.zeros((2, 1)))
-        row[plan.layout.arm(place)] = state.row
-        histograms[place] += state.histograms
         columns = state.timeline[: state.marks[0]].T
         timelines.append(replace(Timeline(*columns), used=state.used))
     return timelines
+
+
+def _laws(plan: ServerPlan) -> Laws:
+    """The laws of confidences, and which of them each hidden state has."""
+    proposed = plan.engine.proposed
+    states = np.arange(plan.chain.state_bounds.shape[1], dtype=np.int32)
+    if proposed.size:  # a state of the drafter for each number of drafts
+        states //= plan.depth + 1
+    else:
+        proposed = np.full(states.size, plan.depth, np.int32)
+    values = plan.laws.reshape(-1, plan.laws.shape[-1]) if plan.laws.size else NO_LAWS[0, 0]
+    return Laws(values, plan.depth, np.minimum(states, plan.laws.shape[2] - 1), proposed)
 
 
 def timelines_of(plan: ServerPlan, number: int = 0) -> tuple[Timeline, ...]:

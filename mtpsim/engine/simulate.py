@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,8 +14,7 @@ from mtpsim.acceptance.base import WORDS, Counts, LengthTable
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
-from mtpsim.engine.policy_player import Log, PolicySet, compile_policies, limits_of, play
-from mtpsim.engine.scheduler import CHUNK_UNITS, UNIT_TICKS, unit_of
+from mtpsim.engine.block_sizes import CHUNK_UNITS, UNIT_TICKS, unit_of
 from mtpsim.kernels.acceptance import BITS
 from mtpsim.kernels.arrays import (
     ChainArrays,
@@ -25,13 +25,14 @@ from mtpsim.kernels.arrays import (
 )
 from mtpsim.kernels.moments import complete_rows, moments
 from mtpsim.kernels.philox import PATH, TILE, TOKENS, words_at
-from mtpsim.kernels.replay import simulate_recording
 from mtpsim.kernels.round_clock import simulate_rounds, simulate_rounds_to_tokens
-from mtpsim.kernels.token_clock import simulate_positions
 from mtpsim.latency import CompiledLatency
 from mtpsim.latency.quantile_table import normal_table
 from mtpsim.stats.estimators import Tally
 from mtpsim.stats.quantiles import Tails
+
+if TYPE_CHECKING:
+    from mtpsim.engine.policy_player import Log, PolicySet
 
 TABLE_KINDS = {"constant": 0, "cells": 1, "samples": 2}
 MOST = 50_000  # requests that are simulated again for quantiles: 500 of them are beyond p99
@@ -120,6 +121,8 @@ def compile_point(experiment: Experiment) -> CompiledPoint:
     latency = compiled_latency(experiment)
     policy_set = None
     if experiment.adaptive is not None:
+        from mtpsim.engine.policy_player import compile_policies
+
         try:
             policy_set = compile_policies(
                 experiment.adaptive,
@@ -256,8 +259,12 @@ def simulate_requests(plan: KernelPlan, first: int, count: int) -> Floats:
 
 def _kernel_of(plan: KernelPlan) -> Callable[..., None]:
     if isinstance(plan.source, RecordingArrays):
+        from mtpsim.kernels.replay import simulate_recording
+
         return simulate_recording
     if plan.clock == "token":
+        from mtpsim.kernels.token_clock import simulate_positions
+
         return simulate_positions
     return simulate_rounds_to_tokens if plan.task.tokens else simulate_rounds
 
@@ -286,6 +293,8 @@ def play_policies(plan: KernelPlan, first: int, count: int, logged: int = 0) -> 
     """
     if plan.policy_set is None:
         raise ValueError("the experiment has no policies to simulate")
+    from mtpsim.engine.policy_player import limits_of, play
+
     horizon = {"rounds": plan.task.rounds, "tokens": plan.task.tokens}
     limits = limits_of(plan.key, plan.source, first, count, **horizon)
     if (own := lengths_of(plan, first, count)) is not None:

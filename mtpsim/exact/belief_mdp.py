@@ -5,8 +5,6 @@ depth is a function of b: backward induction on a grid of beliefs, with linear i
 deeper draft also reveals more about the state, which the induction accounts for.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -4,8 +4,6 @@ Everything follows from the matrices ``D[a]`` ``[S, S]`` of a round: the probabi
 which starts in state s accepts a drafts and that the next round starts in state s'.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache

@@ -7,8 +7,6 @@ price of time is raised until the best balance is 0); with a fixed number of tok
 time is minimised. Both by backward induction over the horizon.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any

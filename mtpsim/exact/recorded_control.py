@@ -5,8 +5,6 @@ programming over the positions of each request, from its end. The clairvoyant kn
 round would accept, and drafts just that, up to the best cap.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

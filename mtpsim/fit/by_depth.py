@@ -1,7 +1,5 @@
 """Accept length and round time at each depth of a log, measured and predicted."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -105,7 +103,7 @@ def survived_at(log: Log, depth: int) -> Floats:
 
 def _time_at(log: Log, depth: int, confidence: float) -> Interval | None:
     """Return the mean round time of the rows of a depth; None where it is not logged."""
-    from scipy.special import stdtrit
+    from mtpsim.common.special import stdtrit
 
     rows = (log.depths == depth) & usable_rows(log)
     if depth in log.times.by_depth:
@@ -137,7 +135,7 @@ def lengths_of_totals(log: Log, confidence: float) -> tuple[Lengths, Floats]:
         log: totals at several depths.
         confidence: level of the intervals that the draws follow.
     """
-    from scipy.special import ndtri
+    from mtpsim.common.special import ndtri
 
     measured = {int(k): measured_at(log, int(k), confidence) for k in np.unique(log.depths)}
     known = {depth: found for depth, found in measured.items() if found}

@@ -1,7 +1,5 @@
 """Candidate models of a log, each parametrized without bounds and written as ``[acceptance]``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 

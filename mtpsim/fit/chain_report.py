@@ -1,7 +1,5 @@
 """Accept lengths at other depths of a log without rounds in order, as a report and as TOML."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

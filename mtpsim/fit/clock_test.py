@@ -7,8 +7,6 @@ token further and a full one depth + 1.
 A likelihood decides less: it may be higher for a state by round that gets other depths wrong.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,7 +83,7 @@ def clock_tests(rounds: Rounds) -> list[ClockTest]:
 
 
 def _normal(p_value: float) -> float:
-    from scipy.special import ndtri
+    from mtpsim.common.special import ndtri
 
     return float(-ndtri(max(p_value, 1e-300) / 2))
 
@@ -100,7 +98,7 @@ def _first_drafts(by_depth: dict[int, Rounds], level: float) -> ClockTest:
     Requests count by their tokens, since at a depth hard ones have more rounds. A request that ends
     at a number of tokens has fewer rounds where more is accepted, which is allowed for.
     """
-    from scipy.special import chdtrc
+    from mtpsim.common.special import chdtrc
 
     means, variances = [], []
     for rounds in by_depth.values():
@@ -130,7 +128,7 @@ def _direction(parts: list[Rounds], level: float) -> ClockTest:
     The last round of a request is left out: that it is the last depends on what it accepts, in a
     request that ends at a number of tokens.
     """
-    from scipy.special import stdtr
+    from mtpsim.common.special import stdtr
 
     off, pairs, ahead, behind = [], 0, 0.0, 0.0
     for rounds in parts:

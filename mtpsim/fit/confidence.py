@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from scipy.stats import rankdata
 
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.errors import InputError, Problem
-from mtpsim.logs.files import csv_delimiter, csv_number, lines
+from mtpsim.logs.files import csv_cells, csv_delimiter, csv_number, lines
 
 BINS = 20  # of a histogram; edges are quantiles of all confidences
 CALIBRATION_BINS = 10  # of equal width, for the calibration error
@@ -135,16 +134,10 @@ def is_confidence_file(path: Path) -> bool:
     """
     for _, line in lines(path):
         if line.strip():
-            return all(f'"{key}"' in line for key in KEYS) or set(KEYS) <= set(_cells(line))
+            return all(f'"{key}"' in line for key in KEYS) or set(KEYS) <= set(
+                csv_cells(line, csv_delimiter(line))
+            )
     return False
-
-
-def _cells(line: str) -> list[str]:
-    try:
-        row = next(csv.reader([line], delimiter=csv_delimiter(line)), [])
-    except csv.Error:
-        return []
-    return [cell.strip() for cell in row]
 
 
 def read_pairs(path: Path) -> Pairs:
@@ -169,10 +162,11 @@ def read_pairs(path: Path) -> Pairs:
             if line.lstrip().startswith("{"):
                 found += _of_json(json.loads(line))
             elif not header:
-                header = _cells(line)
+                header = csv_cells(line, csv_delimiter(line))
             else:
-                cells = dict(zip(header, _cells(line), strict=True))
-                found.append(_of_cells(cells, csv_delimiter(line)))
+                delimiter = csv_delimiter(line)
+                cells = dict(zip(header, csv_cells(line, delimiter), strict=True))
+                found.append(_of_cells(cells, delimiter))
         except (ValueError, TypeError, KeyError) as error:
             problems.append(Problem(_reason(error), file=str(path), line=number))
             if len(problems) == MANY_ERRORS:

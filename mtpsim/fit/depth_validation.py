@@ -4,8 +4,6 @@ Rounds cut short are not what an engine does at a shallower depth, as it would b
 A log of several depths has requests that show it: none of them, nor their depth, is in the fit.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The report of a fit (JSON), and the sections of the fitted experiment (TOML)."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Sequence

@@ -1,15 +1,13 @@
 """Random numbers of proposed drafts in a log, as of n-gram and suffix drafters."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import logit
 
 from mtpsim.acceptance.base import conditional_rates, stationary
 from mtpsim.acceptance.draft_lengths import ThinnedChain
 from mtpsim.common.arrays import Floats, JsonDict
+from mtpsim.common.special import logit
 from mtpsim.fit.by_depth import has_several_depths
 from mtpsim.fit.candidates import MARGIN
 from mtpsim.fit.likelihood import TINY, Bools

@@ -1,7 +1,5 @@
 """Accept lengths that fitted chains predict: at every depth, and for held-out requests."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

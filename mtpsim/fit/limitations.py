@@ -1,7 +1,5 @@
 """What a log can't show, and what is assumed instead."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from mtpsim.common.text import counted

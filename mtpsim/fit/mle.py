@@ -1,7 +1,5 @@
 """Maximum likelihood fit of a candidate, and the sampling distribution of its parameters."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

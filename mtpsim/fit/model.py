@@ -1,7 +1,5 @@
 """Fit a log: rates, candidate models, the selection among them, and their uncertainty."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 
 import numpy as np

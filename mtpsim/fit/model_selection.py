@@ -1,7 +1,5 @@
 """Select the candidate that explains a log best, by held-out log-likelihood."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

@@ -8,29 +8,30 @@ the parameters of the chain (by a bootstrap over requests), in the number of sta
 predict about equally well, and in the shifts of the draft positions where these are not known.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri, stdtrit
 
 from mtpsim.acceptance.recording import Recording
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
+from mtpsim.common.special import ndtr, ndtri, stdtrit
 from mtpsim.fit.labelled_tokens import Ints, LabelledTokens
 from mtpsim.fit.rates import Interval
-from mtpsim.fit.state_number import MAX_STATES, StateNumber, in_threads, state_numbers
 from mtpsim.fit.token_chain import (
     EXTRA_DROP,
     MAX_SCALE,
+    MAX_STATES,
     TYPICAL,
     ChainFit,
     Shifts,
+    StateNumber,
     TokenChain,
     fit_chain,
+    in_threads,
+    state_numbers,
     typical_shift,
 )
 from mtpsim.kernels.labelled_tokens import draw_positions, play_positions

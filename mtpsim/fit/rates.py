@@ -176,7 +176,7 @@ def _intervals(
         Brown, Cai and DasGupta, Interval estimation for a binomial proportion (2001); Korn and
         Graubard, Confidence intervals for proportions with small expected counts (1998).
     """
-    from scipy.special import betaincinv, ndtri, stdtrit
+    from mtpsim.common.special import betaincinv, ndtri, stdtrit
 
     tail = (1 - confidence) / 2
     heavier = (float(stdtrit(rows - 1, tail) / ndtri(tail)) ** 2) if rows > 1 else 1.0

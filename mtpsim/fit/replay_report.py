@@ -1,7 +1,5 @@
 """Accept lengths at every depth by posterior replay, as a report, and the replay as a file."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

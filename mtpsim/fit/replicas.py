@@ -4,8 +4,6 @@ A replica has the requests of the log, each with the same rounds and drafts per 
 has counts by position only, so has its replica.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -225,7 +223,7 @@ def _mean(replicas: list[Features]) -> Features:
 
 def _check(name: str, kind: CheckKind, values: Sequence[float], checks: int) -> Check:
     """Compare the first value with the others: prediction interval, Bonferroni over ``checks``."""
-    from scipy.special import stdtrit
+    from mtpsim.common.special import stdtrit
 
     log, made = float(values[0]), np.array(values[1:])
     width = float(stdtrit(made.size - 1, 1 - (1 - CONFIDENCE) / (2 * checks)))

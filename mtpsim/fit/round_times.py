@@ -1,7 +1,5 @@
 """Round times of a log: noise distributions fitted to them, and the section ``[latency]``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Compare a log's own tokens per second with those of the fitted model at the recorded depth."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

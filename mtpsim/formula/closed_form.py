@@ -6,8 +6,6 @@ Rates are conditional unless stated otherwise: the probability that draft j is a
 drafts 1 to j - 1 were. Arrays by depth run from depth 0 (plain decoding) to the greatest depth K.
 """
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 import numpy as np

@@ -20,10 +20,11 @@ class ChainArrays(NamedTuple):
 
     state_bounds: Ints  # [R, S] greatest word that leads to each state
     accept_bounds: Ints  # [R, S, K] greatest word that also accepts the draft
-    guide: npt.NDArray[np.int16]  # [R, 256] least state that a word's top byte admits
+    guide: Ints  # [R, 256] least state that a word's top byte admits
     slowdown: Floats  # [S]
     two: bool  # at most two states and transitions that ignore outcomes: the vector path
     slow: bool  # slowdown is not 1 everywhere
+    steps: int = ENDLESS  # most states beyond the one of the guide; so many, if it is not known
 
 
 class NoiseArrays(NamedTuple):

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -227,20 +227,66 @@ def bare_inlined(function: Function) -> Function:
     return bare(function, "always")
 
 
-@intrinsic
-def _stack_floats(typing: Any, size: Any) -> Any:
-    """An array of a constant size on the stack, its content unset."""
+def _row(context: Any, builder: Any, array: Any, data: Any, count: Any, step: int = 1) -> Any:
+    """An array of one axis over memory that it doesn't own, its numbers ``step`` apart."""
+    size = array.dtype.bitwidth // 8
+    width, apart = (context.get_constant(types.intp, bytes) for bytes in (size, size * step))
+    found = context.make_array(array)(context, builder)
+    context.populate_array(
+        found, data=data, shape=[count], strides=[apart], itemsize=width, meminfo=None
+    )
+    return found._getvalue()
+
+
+def _on_stack(element: Any, word: Any, size: Any) -> Any:
     if not isinstance(size, types.IntegerLiteral):
         return None  # numba tries again with the literal
-    array: Any = types.Array(types.float64, 1, "C")
+    array: Any = types.Array(element, 1, "C")
     count = size.literal_value
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = cgutils.alloca_once(builder, ir.ArrayType(ir.DoubleType(), count))
-        data = builder.bitcast(data, ir.DoubleType().as_pointer())
-        return _view(context, builder, array, data, context.get_constant(types.intp, count), 1)
+        data = cgutils.alloca_once(builder, ir.ArrayType(word, count))
+        data = builder.bitcast(data, word.as_pointer())
+        return _row(context, builder, array, data, context.get_constant(types.intp, count))
 
     return array(size), generate
+
+
+@intrinsic
+def _stack_floats(typing: Any, size: Any) -> Any:
+    """An array of a constant size on the stack, its content unset.
+
+    LLVM knows that it overlaps with no other array, so loops that write only to it vectorise.
+    """
+    return _on_stack(types.float64, ir.DoubleType(), size)
+
+
+@intrinsic
+def _stack_ints(typing: Any, size: Any) -> Any:
+    """The same of int32."""
+    return _on_stack(types.int32, ir.IntType(32), size)
+
+
+@intrinsic
+def _flat(typing: Any, table: Any) -> Any:
+    """A contiguous array as one axis; the method ``reshape`` needs modules that load slowly."""
+    array: Any = types.Array(table.dtype, 1, "C")
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        whole = context.make_array(signature.args[0])(context, builder, arguments[0])
+        return _row(context, builder, array, whole.data, whole.nitems)
+
+    return array(table), generate
+
+
+@intrinsic
+def _float_bits(typing: Any, number: Any) -> Any:
+    """Bits of a float32 as int32; the method ``view`` needs some of them too."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.IntType(32))
+
+    return types.int32(types.float32), generate
 
 
 @intrinsic
@@ -251,23 +297,9 @@ def _column(typing: Any, array: Any, number: Any, size: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         whole = context.make_array(array)(context, builder, arguments[0])
         data = builder.gep(whole.data, [arguments[1]], inbounds=True)
-        return _view(context, builder, view, data, arguments[2], BLOCK)
+        return _row(context, builder, view, data, arguments[2], step=BLOCK)
 
     return view(array, types.intp, types.intp), generate
-
-
-def _view(context: Any, builder: Any, array: Any, data: Any, size: Any, step: int) -> Any:
-    """A one-dimensional array of floats that stand ``step`` numbers apart."""
-    found = context.make_array(array)(context, builder)
-    context.populate_array(
-        found,
-        data=data,
-        shape=[size],
-        strides=[context.get_constant(types.intp, 8 * step)],
-        itemsize=context.get_constant(types.intp, 8),
-        meminfo=None,
-    )
-    return found._getvalue()
 
 
 # Types of the arguments of the kernel of a rule: see :func:`mtpsim.kernels.policies._apply`
@@ -311,9 +343,16 @@ def _column_in_python(array: Any, number: int, size: int) -> Any:
 
 
 _config: Any = numba.config
-stack_floats: Function = np.empty if _config.DISABLE_JIT else _stack_floats
-column: Function = _column_in_python if _config.DISABLE_JIT else _column
-call_at: Function = _call_in_python if _config.DISABLE_JIT else _call_at
+stack_floats: Function = _stack_floats
+stack_ints: Function = _stack_ints
+flat: Function = _flat
+float_bits: Function = _float_bits
+column: Function = _column
+call_at: Function = _call_at
+if _config.DISABLE_JIT:
+    stack_floats, stack_ints = np.empty, partial(np.empty, dtype=np.int32)
+    flat, float_bits = np.ravel, partial(np.float32.view, dtype=np.int32)
+    column, call_at = _column_in_python, _call_in_python
 
 
 def with_globals(function: Function, name: str, **more: Any) -> Function:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from mtpsim.kernels.jit import kernel
+from mtpsim.kernels.jit import bare_kernel, kernel, stack_floats
 
 STRIP = 4  # rows added to the co-moments at once: fewer loads and stores for each product
+WIDTH = 32  # columns of a loop
 
 
 @kernel
@@ -40,30 +41,60 @@ def complete_rows(rows, rounds, accepted, derived, depth):
 
 
 def moments(rows, mean, comoment):
-    """Two passes over ``rows`` [n, C] into ``mean`` [C] and ``comoment`` [C, C]."""
-    _moments(rows, np.zeros((STRIP, rows.shape[1])), mean, comoment)
+    """Two passes over ``rows`` [n, C] into ``mean`` [C] and ``comoment`` [C, C].
+
+    Columns that don't vary have no co-moments: of a fixed number of rounds a third of all columns.
+    """
+    varies = np.zeros(rows.shape[1], np.bool_)
+    _means(rows, mean, varies)
+    columns = np.flatnonzero(varies)
+    padded = -(-columns.size // WIDTH) * WIDTH
+    sums = np.zeros((columns.size, padded))
+    _comoments(rows, mean, columns, np.zeros((STRIP, padded)), sums, comoment)
 
 
-@kernel
-def _moments(rows, centred, mean, comoment):
+@bare_kernel
+def _means(rows, mean, varies):
     count, columns = rows.shape
-    mean[:] = 0.0
+    for c in range(columns):
+        mean[c] = 0.0
     for i in range(count):
         for c in range(columns):
             mean[c] += rows[i, c]
     for c in range(columns):
         mean[c] /= count
-    comoment[:] = 0.0
+    for i in range(count):
+        for c in range(columns):
+            varies[c] |= rows[i, c] - mean[c] != 0.0
+
+
+@bare_kernel
+def _comoments(rows, mean, columns, centred, sums, comoment):
+    # Constant widths and arrays on the stack, so that loops vectorise without checks or remainders.
+    count, used, width = rows.shape[0], np.uintp(columns.size), np.uintp(WIDTH)
+    x0, x1, x2, x3 = (
+        stack_floats(WIDTH),
+        stack_floats(WIDTH),
+        stack_floats(WIDTH),
+        stack_floats(WIDTH),
+    )
     for first in range(0, count, STRIP):
         for k in range(STRIP):
-            inside = first + k < count
-            for c in range(columns):
-                centred[k, c] = rows[first + k, c] - mean[c] if inside else 0.0
-        x0, x1, x2, x3 = centred[0], centred[1], centred[2], centred[3]
-        for c in range(columns):
-            f0, f1, f2, f3 = x0[c], x1[c], x2[c], x3[c]
-            for d in range(c, columns):
-                comoment[c, d] += (f0 * x0[d] + f1 * x1[d]) + (f2 * x2[d] + f3 * x3[d])
-    for c in range(columns):
-        for d in range(c):
-            comoment[c, d] = comoment[d, c]
+            for c in range(used):
+                value = rows[first + k, columns[c]] - mean[columns[c]] if first + k < count else 0.0
+                centred[k, c] = value
+        for at in range(np.uintp(0), used, width):
+            for i in range(width):
+                x0[i], x1[i] = centred[0, at + i], centred[1, at + i]
+                x2[i], x3[i] = centred[2, at + i], centred[3, at + i]
+            for c in range(min(used, at + width)):
+                f0, f1, f2, f3 = centred[0, c], centred[1, c], centred[2, c], centred[3, c]
+                for i in range(width):
+                    sums[c, at + i] += (f0 * x0[i] + f1 * x1[i]) + (f2 * x2[i] + f3 * x3[i])
+    for c in range(comoment.shape[0]):
+        for d in range(comoment.shape[0]):
+            comoment[c, d] = 0.0
+    for c in range(used):
+        for d in range(c, used):
+            one, other = columns[c], columns[d]
+            comoment[one, other] = comoment[other, one] = sums[c, d]

@@ -7,24 +7,23 @@ from collections import namedtuple
 
 import numpy as np
 
-from mtpsim.kernels.jit import bare, inlined, kernel
-from mtpsim.kernels.philox import ARMS, DRAFT, TILE, VERIFY, fill_words
+from mtpsim.kernels.jit import bare, flat, float_bits, inlined, kernel, stack_floats
+from mtpsim.kernels.philox import ARMS, BLOCK, DRAFT, TILE, VERIFY, fill_words
 
 CONSTANT, CELLS, SAMPLES = 0, 1, 2  # kinds of quantile table
 
 # What the stages of a tile keep. Factors on mean times: `target`, `verify`, `draft` [TILE, lanes];
-# `bits` views `floats` [lanes]; `copy_*` are words made anew from normal scores; `everywhere` marks
+# `copy_*` are words made anew from normal scores; `everywhere` marks
 # every tick as the begin of a round.
 Scratch = namedtuple(
     "Scratch",
-    "words everywhere verify_words draft_words copy_verify copy_draft floats bits "
+    "words everywhere verify_words draft_words copy_verify copy_draft "
     "z_verify z_draft target verify draft",
 )
 
 
 def new_scratch(lanes):
     """Rows for ``lanes`` requests in lockstep."""
-    floats = np.empty(lanes, np.float32)
     return Scratch(
         np.empty((TILE, lanes), np.int32),
         np.ones((TILE, lanes), np.int8),
@@ -32,8 +31,6 @@ def new_scratch(lanes):
         np.zeros((TILE, lanes), np.int32),
         np.zeros((TILE, lanes), np.int32),
         np.zeros((TILE, lanes), np.int32),
-        floats,
-        floats.view(np.int32),
         np.empty((TILE, lanes)),
         np.empty((TILE, lanes)),
         np.empty((TILE, lanes)),
@@ -61,8 +58,8 @@ def draw_factors(noise, begin, fresh, ticks, memory, s):
     if noise.correlation == 0 and noise.persistence == 0:
         _factors(noise, s.verify_words, s.draft_words, ticks, s)
         return
-    look_up(CELLS, noise.normal, s.verify_words, ticks, s.floats, s.bits, s.z_verify)
-    look_up(CELLS, noise.normal, s.draft_words, ticks, s.floats, s.bits, s.z_draft)
+    look_up(CELLS, noise.normal, s.verify_words, ticks, s.z_verify)
+    look_up(CELLS, noise.normal, s.draft_words, ticks, s.z_draft)
     for t in range(ticks):
         first = fresh and t == 0
         correlate(s.z_draft[t], s.z_verify[t], noise.correlation)
@@ -73,10 +70,10 @@ def draw_factors(noise, begin, fresh, ticks, memory, s):
 
 @bare
 def _factors(noise, verify_words, draft_words, ticks, s):
-    look_up(noise.kinds[1], noise.verify, verify_words, ticks, s.floats, s.bits, s.verify)
+    look_up(noise.kinds[1], noise.verify, verify_words, ticks, s.verify)
     if not noise.shared:
-        look_up(noise.kinds[0], noise.target, verify_words, ticks, s.floats, s.bits, s.target)
-        look_up(noise.kinds[2], noise.draft, draft_words, ticks, s.floats, s.bits, s.draft)
+        look_up(noise.kinds[0], noise.target, verify_words, ticks, s.target)
+        look_up(noise.kinds[2], noise.draft, draft_words, ticks, s.draft)
 
 
 def round_factors(noise, verify_words, draft_words, factors):
@@ -102,58 +99,73 @@ def _draw_rounds(noise, verify_words, draft_words, memory, s, factors):
         factors[2, at : at + TILE] = s.verify if noise.shared else s.draft
 
 
-@inlined
-def _in_cell(values, bits):
-    """The quantile of a word, by the bits of its float: the upper half names the cell."""
-    b = np.uint32(bits)
-    cell = np.intp(b >> np.uint32(16))
-    fraction = np.float64(np.int32(b & np.uint32(0xFFFF)))
-    return values[cell, 0] + values[cell, 1] * fraction
+@bare
+def _in_cell(table, word):
+    """The quantile of a word from the flat ``table`` of cells.
+
+    The float of a word spaces cells by its logarithm, so both tails are as finely cut as the body.
+    The upper half of its bits names the cell.
+    """
+    bits = np.uint32(float_bits(np.float32(word)))
+    cell = np.uintp(2) * np.uintp(bits >> np.uint32(16))
+    fraction = np.float64(np.int32(bits & np.uint32(0xFFFF)))
+    return table[cell] + table[cell + np.uintp(1)] * fraction
 
 
 @bare
-def look_up(kind, values, words, ticks, floats, bits, out):
-    """Quantiles ``out`` of ``words``, both [TILE, lanes]; ``floats``, ``bits`` one scratch row.
-
-    The float of a word spaces cells by its logarithm, so both tails are as finely cut as the body.
-    """
+def look_up(kind, values, words, ticks, out):
+    """Quantiles ``out`` of ``words``, both [TILE, lanes]."""
+    table, count = flat(values), np.uint64(values.shape[0])
     for t in range(ticks):
         if kind == CONSTANT:
             out[t] = 1.0
         elif kind == CELLS:
-            for lane in range(floats.size):
-                floats[lane] = np.float32(words[t, lane])
-            for lane in range(floats.size):
-                out[t, lane] = _in_cell(values, bits[lane])
+            _look_up_row(table, words[t], out[t])
         else:
-            count = np.uint64(values.shape[0])
-            for lane in range(floats.size):
+            for lane in range(words.shape[1]):
                 word = np.uint64(np.uint32(words[t, lane]))
                 out[t, lane] = values[np.intp((word * count) >> np.uint64(32)), 0]
 
 
 @bare
+def _look_up_row(table, words, out):
+    found, size = stack_floats(BLOCK), np.uintp(words.size)  # can't overlap with the table
+    for at in range(np.uintp(0), size, np.uintp(BLOCK)):
+        block = min(np.uintp(BLOCK), size - at)
+        for i in range(block):
+            found[i] = _in_cell(table, words[at + i])
+        for i in range(block):
+            out[at + i] = found[i]
+
+
 def sums_alone(noise):
-    """Whether factors are wanted for their sums only: one per round, independent, from a table."""
+    """Whether factors are wanted for their sums only: all 1, or one per round, independent."""
+    target, verify, draft = noise.kinds
+    if target == verify == draft == CONSTANT:
+        return True
     free = noise.correlation == 0 and noise.persistence == 0
-    return noise.shared and free and noise.kinds[1] == CELLS
+    return noise.shared and free and verify == CELLS
 
 
 @bare
-def add_cells(values, words, ticks, floats, bits, total):
+def add_cells(values, words, ticks, total):
     """Add quantiles of ``words`` to ``total`` [lanes]: :func:`look_up`, with no row of them."""
-    for t in range(ticks):
-        for lane in range(floats.size):
-            floats[lane] = np.float32(words[t, lane])
-        for lane in range(floats.size):
-            total[lane] += _in_cell(values, bits[lane])
+    table, sums, block = flat(values), stack_floats(BLOCK), np.uintp(BLOCK)
+    for at in range(np.uintp(0), np.uintp(total.size), block):
+        for i in range(block):
+            sums[i] = total[at + i]
+        for t in range(np.uintp(ticks)):
+            for i in range(block):
+                sums[i] += _in_cell(table, words[t, at + i])
+        for i in range(block):
+            total[at + i] = sums[i]
 
 
 @bare
 def slow_down(noise, slowdown, state, ticks, s):
     """Multiply the factors by the ``slowdown`` [S] of each lane's ``state`` [TILE, lanes]."""
     for t in range(ticks):
-        for lane in range(s.floats.size):
+        for lane in range(s.words.shape[1]):
             factor = slowdown[np.intp(state[t, lane])]
             s.verify[t, lane] *= factor
             if not noise.shared:
@@ -196,6 +208,6 @@ def quantile(kind, values, word):
     if kind == CONSTANT:
         return 1.0
     if kind == CELLS:
-        return _in_cell(values, np.float32(word).view(np.int32))
+        return _in_cell(flat(values), word)
     count = np.uint64(values.shape[0])
     return values[np.intp((np.uint64(np.uint32(word)) * count) >> np.uint64(32)), 0]

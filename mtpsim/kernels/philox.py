@@ -20,6 +20,7 @@ ARMS = 256  # offset between arms: benchmark runs with the same text and separat
 CALL = 4  # words that one call of the generator gives: four ticks of a purpose
 TILE = 8  # ticks that the stages of a kernel handle at once, a multiple of CALL
 LANES = 1024  # requests in lockstep: their scratch stays in the nearest caches
+BLOCK = 128  # lanes of a loop whose results wait on the stack: LANES is a multiple of it
 
 MULTIPLY_0, MULTIPLY_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 WEYL_0, WEYL_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
@@ -87,6 +88,12 @@ def in_lanes(out):
 
     A kernel has scratch for the lanes of a part, and goes through the part by as many rows.
     """
-    whole = len(out) - len(out) % LANES
+    lanes = lanes_of(len(out))
+    whole = len(out) - len(out) % lanes
     parts = slice(0, whole), slice(whole, len(out))
-    return [(part, min(LANES, part.stop - part.start)) for part in parts if part.stop > part.start]
+    return [(part, min(lanes, part.stop - part.start)) for part in parts if part.stop > part.start]
+
+
+def lanes_of(requests):
+    """How many requests go in lockstep, so that about as many do each time."""
+    return max(-(-requests // max(-(-requests // LANES), 1)), 1)

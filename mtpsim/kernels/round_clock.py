@@ -6,11 +6,14 @@ requests in lockstep.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
-from mtpsim.kernels.acceptance import begin_path, count_reached, count_two, find_lengths, new_path
+from mtpsim.kernels.acceptance import begin_path, count_many, counter, find_lengths, new_path
 from mtpsim.kernels.jit import bare, kernel, with_globals
 from mtpsim.kernels.noise import (
+    CELLS,
     add_cells,
     draw_factors,
     fill_noise_words,
@@ -18,49 +21,66 @@ from mtpsim.kernels.noise import (
     slow_down,
     sums_alone,
 )
-from mtpsim.kernels.philox import ARMS, PATH, TILE, VERIFY, fill_words, in_lanes
+from mtpsim.kernels.philox import ARMS, BLOCK, PATH, TILE, VERIFY, fill_words, in_lanes, lanes_of
 from mtpsim.kernels.totals import column_of_accepted, write_depths
 
-SUMS_ONLY = False  # at most two states, and nothing but sums over rounds is wanted
+SUMS_ONLY = False  # whether nothing but sums over rounds is wanted
+SLOW = False  # whether states slow rounds down
+count = count_many
 
 
 def simulate_rounds(key, first, chain, noise, task, shallow, deep, out):
     """Simulate requests ``first`` .. at depths ``shallow`` .. ``deep``; a row of ``out`` each."""
-    sums_only = chain.two and not chain.slow and deep > 0 and sums_alone(noise)
-    run = _sum_rounds if sums_only else _play_rounds
-    for some, n in in_lanes(out):
-        reached, total = np.empty((deep, n), np.int32), np.empty((3, n))
-        length, memory = np.empty((TILE, n), np.int32), np.empty((2, n))
-        run(key, first + some.start, chain, noise, task, shallow, new_path(n), length,
-            new_scratch(n), memory, reached, total, out[some])  # fmt: skip
+    n = -(-lanes_of(len(out)) // BLOCK) * BLOCK
+    reached, total = np.empty((deep, n), np.int32), np.empty((3, n))
+    memory = np.empty((2, n))
+    slow, drafts = bool(chain.slow), min(deep, deep % 3 + 3) if chain.two else 0
+    run = _kernel_of(bool(not slow and sums_alone(noise)), slow, drafts)
+    run(key, first, chain, noise, task, shallow, new_path(n), new_scratch(n), memory,
+        reached, total, out)  # fmt: skip
 
 
-def _rounds(key, first, chain, noise, task, shallow, path, length, s, memory, reached, total, out):
+@lru_cache
+def _kernel_of(sums_only, slow, deep):
+    """The kernel for ``deep`` drafts of a chain of at most two states; 0: for any other."""
+    inner = {"count": counter(deep, slow)} if deep else {}
+    name = f"rounds_{deep}{'_sums' * sums_only}{'_slow' * slow}"
+    return kernel(with_globals(_rounds, name, SUMS_ONLY=sums_only, SLOW=slow, **inner))
+
+
+def _rounds(key, first, chain, noise, task, shallow, path, s, memory, reached, total, out):
     """A fixed number of rounds: sums over rounds serve all depths, since accepts are nested."""
-    lanes, sums = path.row.size, not chain.slow and sums_alone(noise)
+    lanes = path.row.size
     for at in range(0, out.shape[0], lanes):
         begin_path(chain, path)
         reached[:], total[:] = 0, 0.0
         for tick in range(0, task.rounds, TILE):
             ticks, fresh = min(TILE, task.rounds - tick), tick == 0
             fill_words(key, first + at, tick, ticks, PATH, s.words)
+            count(chain, s.words, fresh, ticks, path, reached)
             if SUMS_ONLY:
-                count_two(chain, s.words, fresh, ticks, path, reached)
-            else:
-                count_reached(chain, s.words, fresh, ticks, path, length, reached)
-            if SUMS_ONLY or sums:
-                fill_words(key, first + at, tick, ticks, VERIFY + ARMS * noise.arm, s.words)
-                add_cells(noise.verify, s.words, ticks, s.floats, s.bits, total[1])
+                if noise.kinds[1] == CELLS:
+                    fill_words(key, first + at, tick, ticks, VERIFY + ARMS * noise.arm, s.words)
+                    add_cells(noise.verify, s.words, ticks, total[1])
+                else:
+                    _add_ones(ticks, total)
                 continue
             fill_noise_words(key, first + at, tick, ticks, noise, s)
             draw_factors(noise, s.everywhere, fresh, ticks, memory, s)
-            if chain.slow:
+            if SLOW:
                 slow_down(noise, chain.slowdown, path.state, ticks, s)
             _add(s.verify, ticks, total[1])
             if not noise.shared:
                 _add(s.target, ticks, total[0])
                 _add(s.draft, ticks, total[2])
         _write_rounds(task, noise.shared, shallow, reached, total, out[at : at + lanes])
+
+
+@bare
+def _add_ones(ticks, total):
+    for row in range(total.shape[0]):
+        for lane in range(total.shape[1]):
+            total[row, lane] += ticks
 
 
 @bare
@@ -159,7 +179,3 @@ def _advance(length, k, check, propose, left, rounds, accepted, verify, draft):
     for lane in range(left.size):
         live |= left[lane] > 0
     return live
-
-
-_play_rounds = kernel(_rounds)
-_sum_rounds = kernel(with_globals(_rounds, "_sum_rounds", SUMS_ONLY=True))

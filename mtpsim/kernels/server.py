@@ -28,20 +28,11 @@ from mtpsim.kernels.server_queue import (
     preempt,
     prefill,
 )
-from mtpsim.kernels.server_requests import (
-    ALL,
-    BURST,
-    POSITIONS,
-    RECORDED,
-    TRACE,
-    drafts_left,
-    play_round,
-    proposed_drafts,
-)
+from mtpsim.kernels.server_requests import BURST, TRACE
+from mtpsim.kernels.server_rounds import begin_rounds, end_rounds, lose
 from mtpsim.kernels.server_state import (
     ARRIVED,
     AT_DEPTH,
-    BASE,
     BEFORE,
     BEGIN,
     CHUNK_CONTEXT,
@@ -52,7 +43,6 @@ from mtpsim.kernels.server_state import (
     DEEPEST,
     DEPTH,
     DRAFTED,
-    EMITTED,
     EMITTED_NOW,
     END,
     ENDED,
@@ -67,7 +57,6 @@ from mtpsim.kernels.server_state import (
     MISSED,
     NEXT,
     NOW,
-    NUMBER,
     OUTPUT,
     PASSES,
     PLAYED,
@@ -76,20 +65,15 @@ from mtpsim.kernels.server_state import (
     PREFILLING,
     QUEUED,
     RAN,
-    ROW,
     RUNNING,
     SINCE,
     SLOWDOWNS,
-    SPAN,
     STACKED,
     STEP,
-    TICK,
-    TODO,
     VERIFIED,
     WAITED,
     WITHIN,
     count_time,
-    draw_words,
     fill_quantiles,
 )
 from mtpsim.kernels.step_costs import step_ms, verify_ms
@@ -104,79 +88,22 @@ SHARED = False  # whether the requests share a budget of drafts, see `server_bud
 SERVER = 0xFFFFFFFF  # number of the request whose words are the noise of the steps
 
 
-@bare_inlined
-def end_round(state, slot, accepted):
-    """Emit the accepted drafts of a round, and the token after them."""
-    emitted = state.ints[EMITTED, slot] + accepted + 1
-    state.ints[EMITTED, slot] = emitted
-    if emitted >= state.ints[OUTPUT, slot]:
-        state.ended[state.counts[ENDED]] = slot
-        state.counts[ENDED] += 1
-
-
-@bare_inlined
-def _play_drafts(world, state, slot, drafts, most=ALL):
-    """A round of a request: accepted of its ``drafts``, and the slowdown of its state.
-
-    Drafts beyond the first ``most`` are rejected, whatever the text.
-    """
-    ints, chain, tick = state.ints, world.chain, state.ints[TICK, slot]
-    slowdown = 0.0
-    if world.kind == RECORDED:
-        entry = ints[BASE, slot] + tick % ints[SPAN, slot]
-        accepted = min(np.int64(world.recording.accepted[entry]), drafts, most)
-        ints[TICK, slot] = tick + (accepted + 1 if world.recording.by_position else 1)
-    else:
-        accepted, tick, row, first = play_round(
-            world.kind, chain, tick, ints[ROW, slot], state.words[slot], drafts, most
-        )
-        ints[TICK, slot] = tick
-        ints[ROW, slot] = row
-        if chain.slow:
-            slowdown = chain.slowdown[first]
-    end_round(state, slot, accepted)
-    return accepted, slowdown
-
-
 def draft(world, state, rule, decoding):
     """Choose the depth of the step; every decoding request plays as many drafts as fit."""
-    ints, counts, outcome = state.ints, state.counts, state.outcome
+    counts, outcome, drafts = state.counts, state.outcome, state.drafts
     depth = counts[DEPTH] = choose_depth(rule, decoding, counts[DEPTH])
-    if world.kind != RECORDED:
-        ticks = depth + 1 if world.kind == POSITIONS else 1
-        draw_words(world, state, state.order, 0, counts[RUNNING], ticks)
-    spare = min(world.engine.max_tokens - counts[DECODING], world.engine.kv_tokens - counts[HELD])
-    drafted, emitted_now, deepest, slowdowns = np.int64(0), np.int64(0), np.int64(0), 0.0
-    last_off, behind, nodes = counts[LAST_OFF], np.int64(0), world.engine.nodes
-    proposes = world.engine.proposed.size > 0
-    for i in range(counts[RUNNING]):
-        slot = state.order[i]
-        if ints[TODO, slot] > 0:
-            continue
-        drafts = min(depth, ints[OUTPUT, slot] - ints[EMITTED, slot] - 1)
-        if proposes:
-            row, words = ints[ROW, slot], state.words[slot]
-            drafts = proposed_drafts(world, ints[TICK, slot], row, words, drafts)
-        while nodes[drafts] > spare:
-            drafts -= 1
-        spare -= nodes[drafts]
-        drafted += nodes[drafts]
-        deepest = max(deepest, drafts)
-        most = drafts
-        if drafts > 0 and last_off >= ints[SINCE, slot]:  # it has been at depth 0
-            first = last_off == counts[STEP] - 1
-            behind += np.int64(first)
-            most = drafts_left(world, ints[NUMBER, slot], ints[TICK, slot], first, drafts)
-        accepted, slowdown = _play_drafts(world, state, slot, drafts, most)
-        slowdowns += slowdown
-        emitted_now += accepted + 1
-        if LEARNS == POOLED:
-            outcome.drafted[drafts] += 1
-            outcome.verified[min(accepted + 1, drafts)] += 1
+    begin_rounds(world, state, depth)
+    kept, behind = drafts.scheduled, np.int64(0)
+    if counts[LAST_OFF] >= 0 and depth > 0:
+        kept, behind = drafts.kept, lose(world, state, decoding)
+    end_rounds(world, state, decoding, drafts.scheduled, kept)
+    if LEARNS == POOLED:
+        for i in range(decoding):
+            made, accepted = drafts.scheduled[i], drafts.accepted[i]
+            outcome.drafted[made] += 1
+            outcome.verified[min(accepted + 1, made)] += 1
             outcome.accepted[accepted] += 1
-    counts[DRAFTED], counts[EMITTED_NOW], counts[DEEPEST] = drafted, emitted_now, deepest
-    counts[VERIFIED] = drafted
-    state.clock[SLOWDOWNS] = slowdowns
+    counts[VERIFIED] = counts[DRAFTED]
     _note_depth(world, state, depth, behind)
 
 
@@ -296,9 +223,9 @@ def learn_step(rule, state, requests, depth, ms):
     if LEARNS == FINISHED:
         for i in range(state.counts[ENDED]):
             slot = state.ended[i]
-            rounds = state.ints[PLAYED, slot] + state.counts[STEP] + 1 - state.ints[SINCE, slot]
+            rounds = state.ints[slot, PLAYED] + state.counts[STEP] + 1 - state.ints[slot, SINCE]
             if rounds > 0:
-                tokens = state.ints[OUTPUT, slot] - state.ints[PASSES, slot]
+                tokens = state.ints[slot, OUTPUT] - state.ints[slot, PASSES]
                 accepted = tokens / rounds - 1.0
                 learn(p, memory, RoundOutcome(depth, accepted, depth, accepted, ms))
 

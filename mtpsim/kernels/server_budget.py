@@ -16,8 +16,9 @@ import numpy as np
 
 from mtpsim.kernels.jit import bare, bare_inlined
 from mtpsim.kernels.philox import CALL, HALF, SCORES
-from mtpsim.kernels.server import build, end_round, learn_step, mean_ms
-from mtpsim.kernels.server_requests import POSITIONS, RECORDED, look_ahead, proposed_drafts
+from mtpsim.kernels.server import build, learn_step, mean_ms
+from mtpsim.kernels.server_requests import POSITIONS
+from mtpsim.kernels.server_rounds import begin_rounds, end_rounds
 from mtpsim.kernels.server_state import (
     BASE,
     CHUNK_CONTEXT,
@@ -25,25 +26,16 @@ from mtpsim.kernels.server_state import (
     DEEPEST,
     DEPTH,
     DRAFTED,
-    EMITTED,
-    EMITTED_NOW,
-    HELD,
     LEVELS,
     MISSED,
     NUMBER,
-    OUTPUT,
     PREFILLED,
-    ROW,
-    RUNNING,
     SINCE,
-    SLOWDOWNS,
     SPAN,
     STEP,
     TICK,
-    TODO,
     VERIFIED,
     call_words,
-    draw_words,
 )
 from mtpsim.kernels.step_costs import fill_step_ms
 from mtpsim.policy.base import learn_nothing, start_empty
@@ -54,34 +46,15 @@ NO_AVERAGE = -1.0  # of the confidences of a position: none of its drafts was pr
 
 def draft(world, state, rule, decoding):
     """Draft for every decoding request to the greatest depth, or as many as fit."""
-    ints, counts, drafts = state.ints, state.counts, state.drafts
-    depth = counts[DEPTH] = drafts.levels.shape[0]
-    spare = min(world.engine.max_tokens - decoding, world.engine.kv_tokens - counts[HELD])
-    count, drafted, deepest = np.int64(0), np.int64(0), np.int64(0)
-    proposes = world.engine.proposed.size > 0
-    if proposes:
-        draw_words(world, state, state.order, 0, counts[RUNNING], 1)
-    for i in range(counts[RUNNING]):
-        slot = state.order[i]
-        if ints[TODO, slot] > 0:
-            continue
-        scheduled = min(depth, ints[OUTPUT, slot] - ints[EMITTED, slot] - 1, spare)
-        if proposes:
-            row, words = ints[ROW, slot], state.words[slot]
-            scheduled = proposed_drafts(world, ints[TICK, slot], row, words, scheduled)
-        spare -= scheduled
-        drafted += scheduled
-        deepest = max(deepest, scheduled)
-        drafts.slots[count], drafts.scheduled[count] = slot, scheduled
-        count += 1
-    counts[DRAFTED], counts[DEEPEST] = drafted, deepest
+    counts = state.counts
+    counts[DEPTH] = state.drafts.levels.shape[0]
+    begin_rounds(world, state, counts[DEPTH])
 
 
 def verify(world, state, rule, decoding, context):
     """Decide how many drafts of each request are verified; the requests play them."""
     drafts, p = state.drafts, rule.p[0]
     search, stale = p[SEARCH], np.int64(p[STALE])
-    _look_ahead(world, state, decoding)
     _draw_confidences(world, state, decoding, search == ORACLE)
     if p[KEEP] > 0.0:
         _smooth(world, state, decoding, p[KEEP])
@@ -90,69 +63,50 @@ def verify(world, state, rule, decoding, context):
     if stale > 0:
         earlier = drafts.earlier
         _recall(state, decoding, stale)
-    _clip(drafts, drafts.levels, decoding)
+    else:
+        _clip(drafts, drafts.levels, decoding)
     if search == EACH:
         _each_alone(world, state, decoding, context)
     else:
         budget = _budget(world, state, decoding, context, earlier, search == EARLY)
-        _count(drafts, drafts.levels, decoding)
         _allocate(drafts, decoding, budget)
     _play(world, state, decoding)
 
 
 @bare
-def _look_ahead(world, state, decoding):
-    """Set the drafts of each request that would be accepted, and their hidden states."""
-    ints, drafts, recording = state.ints, state.drafts, world.recording
-    depth = drafts.levels.shape[0]
-    if world.kind == RECORDED:
-        for i in range(decoding):
-            slot = drafts.slots[i]
-            entry = ints[BASE, slot] + ints[TICK, slot] % ints[SPAN, slot]
-            drafts.acceptable[i] = min(recording.accepted[entry], np.int32(depth))
-        return
-    ticks = depth + 1 if world.kind == POSITIONS else 1
-    draw_words(world, state, drafts.slots, 0, decoding, ticks)
-    for i in range(decoding):
-        slot = drafts.slots[i]
-        drafts.acceptable[i] = look_ahead(
-            world.kind, world.chain, ints[TICK, slot], ints[ROW, slot], state.words[slot],
-            drafts.states, i,
-        )  # fmt: skip
-
-
-@bare
 def _draw_confidences(world, state, decoding, oracle):
-    """Confidences of all drafts: their outcomes, recorded ones, or drawn from their laws.
-
-    A draft that is not proposed has no outcome: its confidence is one after a rejection.
-    """
-    drafts, laws, recording = state.drafts, world.laws, world.recording
-    proposed = world.engine.proposed
-    lengths = drafts.levels.shape[0] + 1 if proposed.size > 0 else 1
-    depth, values = drafts.levels.shape[0], np.uint64(laws.shape[1])
-    states = laws.shape[0] // (3 * depth)
-    for j in range(depth):
+    """Confidences of all drafts: their outcomes, recorded ones, or drawn from their laws."""
+    drafts, ints, recorded = state.drafts, state.ints, world.laws.values.shape[1] == 0
+    for j in range(drafts.levels.shape[0]):
+        found, states = drafts.confidences[j], drafts.states[j if world.kind == POSITIONS else 0]
         if oracle:
             for i in range(decoding):
-                drafts.confidences[j, i] = 1.0 if j < drafts.acceptable[i] else 0.0
-        elif values == 0:
+                found[i] = np.float64(j < drafts.acceptable[i])
+        elif recorded:
             for i in range(decoding):
                 slot = drafts.slots[i]
-                entry = state.ints[BASE, slot] + state.ints[TICK, slot] % state.ints[SPAN, slot]
-                drafts.confidences[j, i] = recording.confidence[entry, j]
+                entry = ints[slot, BASE] + ints[slot, TICK] % ints[slot, SPAN]
+                found[i] = world.recording.confidence[entry, j]
         else:
             if j % CALL == 0:
                 _draw_confidence_words(world, state, decoding, j // CALL)
-            for i in range(decoding):
-                full = drafts.acceptable[i]
-                here = np.int64(drafts.states[j, i])
-                after = j > full or (lengths > 1 and j >= proposed[here])
-                outcome = np.int64(j < full) + 2 * np.int64(after)
-                own = min(here // lengths, states - 1)
-                row = np.uint64((outcome * depth + j) * states + own)
-                value = (np.uint64(np.uint32(drafts.words[j, i])) * values) >> HALF
-                drafts.confidences[j, i] = laws[row, value]
+            _look_up(world.laws, j, drafts.acceptable, states, drafts.words[j], found, decoding)
+
+
+@bare
+def _look_up(laws, j, acceptable, states, words, found, decoding):
+    """Confidences of the drafts at a position.
+
+    A draft that is not proposed has no outcome: its confidence is one after a rejection.
+    """
+    depth, values = laws.depth, np.uint64(laws.values.shape[1])
+    each = laws.values.shape[0] // (3 * depth)
+    for i in range(decoding):
+        full, here = np.int64(acceptable[i]), np.uintp(states[i])
+        after = np.int64(j > full) | np.int64(j >= laws.proposed[here])
+        row = ((np.int64(j < full) + 2 * after) * depth + j) * each + laws.own[here]
+        value = (np.uint64(np.uint32(words[i])) * values) >> HALF
+        found[i] = laws.values[np.uintp(row), np.uintp(value)]
 
 
 @bare
@@ -162,8 +116,8 @@ def _draw_confidence_words(world, state, decoding, call):
     calls = drafts.words.shape[0] // CALL
     for i in range(decoding):
         slot = drafts.slots[i]
-        state.calls[0, i] = np.uint64(ints[NUMBER, slot])
-        state.calls[1, i] = np.uint64(ints[TICK, slot] * calls + call)
+        state.calls[0, i] = np.uint64(ints[slot, NUMBER])
+        state.calls[1, i] = np.uint64(ints[slot, TICK] * calls + call)
     words = drafts.words[CALL * call :]
     call_words(world, SCORES, state.calls[0], state.calls[1], words, decoding)
 
@@ -180,7 +134,7 @@ def _smooth(world, state, decoding, keep):
         slot, made = drafts.slots[i], depth
         if proposed.size > 0:
             made = min(np.int64(proposed[drafts.states[0, i]]), depth)
-        if state.counts[STEP] == state.ints[SINCE, slot]:
+        if state.counts[STEP] == state.ints[slot, SINCE]:
             drafts.smooth[slot, :] = NO_AVERAGE
         for j in range(depth):
             average, confidence = drafts.smooth[slot, j], drafts.confidences[j, i]
@@ -209,15 +163,19 @@ def _recall(state, decoding, stale):
 
     A request that did not decode then counts with confidences of 1, as in vLLM.
     """
-    drafts, ring = state.drafts, state.counts[STEP] % stale
+    drafts, step = state.drafts, state.counts[STEP]
     for i in range(decoding):
         slot = drafts.slots[i]
-        known = state.counts[STEP] - state.ints[SINCE, slot] >= stale
-        for j in range(drafts.levels.shape[0]):
-            level = drafts.past[ring, slot, j] if known else np.uint32(LEVELS)
-            drafts.earlier[j, i] = level
-            drafts.past[ring, slot, j] = drafts.levels[j, i]
-    _clip(drafts, drafts.earlier, decoding)
+        if step == state.ints[slot, SINCE]:
+            drafts.past[:, :, slot] = LEVELS
+    for j in range(drafts.levels.shape[0]):
+        past, now, then = drafts.past[step % stale, j], drafts.levels[j], drafts.earlier[j]
+        for i in range(decoding):
+            slot, scheduled = drafts.slots[i], np.uint32(j < drafts.scheduled[i])
+            level = now[i]
+            then[i] = scheduled * past[slot]
+            past[slot] = level
+            now[i] = scheduled * level
 
 
 @bare
@@ -230,29 +188,25 @@ def _clip(drafts, levels, decoding):
 
 
 @bare
-def _count(drafts, levels, decoding):
-    """Set the numbers of drafts by survival."""
-    drafts.held[:] = 0
-    for j in range(levels.shape[0]):
-        for i in range(decoding):
-            drafts.held[levels[j, i]] += np.uint32(1)
-
-
-@bare
 def _rank(drafts, levels, decoding):
     """Sort survivals, the greatest first; how many are above 0."""
-    _count(drafts, levels, decoding)
+    held, ranked, depth = drafts.held, drafts.ranked, np.uintp(levels.shape[0])
+    held[:] = 0
+    for j in range(depth):
+        for i in range(decoding):
+            held[np.uintp(levels[j, np.uintp(i)])] += np.uint32(1)
     above = np.uint32(0)
     for level in range(LEVELS, -1, -1):
-        own = drafts.held[level]
-        drafts.held[level] = above
+        own = held[level]
+        held[level] = above
         above += own
-    count = np.int64(drafts.held[0])
-    for j in range(levels.shape[0]):
+    count = np.int64(held[0])
+    for j in range(depth):
         for i in range(decoding):
-            level = levels[j, i]
-            drafts.ranked[drafts.held[level]] = level
-            drafts.held[level] += np.uint32(1)
+            level = levels[j, np.uintp(i)]
+            place = held[np.uintp(level)]
+            ranked[np.uintp(place)] = level
+            held[np.uintp(level)] = place + np.uint32(1)
     return count
 
 
@@ -277,13 +231,15 @@ def _budget(world, state, decoding, context, levels, early):
     drafts, budget, gain = state.drafts, np.int64(0), np.int64(decoding * LEVELS)
     count = _rank(drafts, levels, decoding)
     _fill_times(world, state, decoding, context, count)
-    slowest = drafts.times[0]
-    best, best_ms = float(gain), slowest
+    # In memory, so that the compiler keeps the branch, which is predicted: a selection would wait
+    # for the one at the place before.
+    slowest, best = drafts.times[0], drafts.best
+    best[0], best[1] = float(gain), slowest
     for place in range(count):
         gain += drafts.ranked[place]
         slowest = max(slowest, drafts.times[place + 1])
-        if gain * best_ms > best * slowest:
-            best, best_ms, budget = float(gain), slowest, np.int64(place + 1)
+        if gain * best[1] > best[0] * slowest:
+            best[0], best[1], budget = float(gain), slowest, np.int64(place + 1)
         elif early:
             break
     return budget
@@ -291,23 +247,39 @@ def _budget(world, state, decoding, context, levels, early):
 
 @bare
 def _allocate(drafts, decoding, budget):
-    """Verify the ``budget`` drafts of the greatest survival, of those that are counted."""
-    left, level, depth = np.int64(budget), np.uint32(LEVELS), drafts.levels.shape[0]
-    while level > 0 and drafts.held[level] <= left:
-        left -= drafts.held[level]
-        level -= np.uint32(1)
+    """Verify the ``budget`` drafts of the greatest survival, of those above 0."""
+    level, beyond, left = np.uint32(0), np.uint32(LEVELS + 1), np.int64(budget)
+    while beyond - level > 1:  # `beyond` and above are at most `budget` drafts, `level` has more
+        middle = np.uint32((level + beyond) // 2)
+        above = _count_from(drafts.levels, middle, decoding)
+        if above > budget:
+            level = middle
+        else:
+            beyond, left = middle, budget - above
     for i in range(decoding):
         drafts.verified[i] = 0
-    for j in range(depth):
+    for j in range(drafts.levels.shape[0]):
         for i in range(decoding):
             drafts.verified[i] += np.int32(drafts.levels[j, i] > level)
     if level == 0:
         return
-    for j in range(depth):
+    for j in range(drafts.levels.shape[0]):
         for i in range(decoding):
-            if drafts.levels[j, i] == level and left > 0:
+            if left == 0:
+                return
+            if drafts.levels[j, i] == level:
                 drafts.verified[i] += np.int32(1)
                 left -= 1
+
+
+@bare
+def _count_from(levels, level, decoding):
+    """Number of drafts with at least this survival."""
+    total = np.int64(0)
+    for j in range(levels.shape[0]):
+        for i in range(decoding):
+            total += np.int64(levels[j, i] >= level)
+    return total
 
 
 @bare
@@ -331,30 +303,16 @@ def _each_alone(world, state, decoding, context):
 @bare
 def _play(world, state, decoding):
     """Every decoding request plays a round of its verified drafts."""
-    ints, counts, drafts, chain = state.ints, state.counts, state.drafts, world.chain
-    emitted, verified, missed, slowdowns = np.int64(0), np.int64(0), np.int64(0), 0.0
-    by_position = world.kind == POSITIONS
-    if world.kind == RECORDED:
-        by_position = world.recording.by_position
-    states = chain.state_bounds.shape[1]
-    outcomes = chain.state_bounds.shape[0] > states + 1
+    counts, drafts = state.counts, state.drafts
+    end_rounds(world, state, decoding, drafts.verified, drafts.verified)
+    verified, missed = np.int64(0), np.int64(0)
     for i in range(decoding):
-        slot, count = drafts.slots[i], drafts.verified[i]
-        accepted = np.int64(min(drafts.acceptable[i], count))
-        ints[TICK, slot] += accepted + 1 if by_position else 1
-        if world.kind != RECORDED:
-            here = np.int64(drafts.states[accepted, i])
-            ints[ROW, slot] = here + states if outcomes and accepted == count else here
-            if chain.slow:
-                slowdowns += chain.slowdown[drafts.states[0, i]]
-        end_round(state, slot, accepted)
-        emitted += accepted + 1
-        verified += count
-        missed += min(drafts.acceptable[i], drafts.scheduled[i]) - accepted
-        if state.used.shape[0] > 0:
-            state.used[decoding, count] += 1
-    counts[EMITTED_NOW], counts[VERIFIED], counts[MISSED] = emitted, verified, missed
-    state.clock[SLOWDOWNS] = slowdowns
+        verified += drafts.verified[i]
+        missed += min(drafts.acceptable[i], drafts.scheduled[i]) - drafts.accepted[i]
+    if state.used.shape[0] > 0:
+        for i in range(decoding):
+            state.used[decoding, drafts.verified[i]] += 1
+    counts[VERIFIED], counts[MISSED] = verified, missed
 
 
 @cache

@@ -15,7 +15,7 @@ from mtpsim.kernels.server_requests import (
     draw_gap,
     draw_lengths,
     draw_recorded,
-    play_round,
+    pass_token,
 )
 from mtpsim.kernels.server_state import (
     ARRIVED,
@@ -137,22 +137,22 @@ def preempt(world, state):
     ints, counts = state.ints, state.counts
     while counts[HELD] > world.engine.kv_tokens:
         slot = state.order[counts[RUNNING] - 1]
-        held = ints[PROMPT, slot] + ints[EMITTED, slot]
+        held = ints[slot, PROMPT] + ints[slot, EMITTED]
         counts[HELD] -= held
-        cached = held - ints[TODO, slot]
-        if ints[TODO, slot] == 0:
+        cached = held - ints[slot, TODO]
+        if ints[slot, TODO] == 0:
             cached = held - 1
             counts[DECODING] -= 1
             counts[DECODING_HELD] -= held
-            counts[KEPT_DECODING] -= is_kept(world.engine, ints[NUMBER, slot])
-            ints[PLAYED, slot] += counts[STEP] - ints[SINCE, slot]
+            counts[KEPT_DECODING] -= is_kept(world.engine, ints[slot, NUMBER])
+            ints[slot, PLAYED] += counts[STEP] - ints[slot, SINCE]
             state.times[LAST_AT, slot] = state.clock[NOW]
         else:
             counts[PREFILLING] -= 1
         if counts[INSIDE] > 0:
             state.row[column.PREEMPTIONS] += 1
             state.row[column.RECOMPUTED] += cached
-        ints[TODO, slot] = held
+        ints[slot, TODO] = held
         state.stack[counts[STACKED]] = slot
         counts[STACKED] += 1
         counts[RUNNING] -= 1
@@ -169,21 +169,21 @@ def _draw_head(world, state):
     slot = counts[HEAD_SLOT] = state.free[counts[FREE]]
     number, load, most = counts[HEAD], world.load, world.engine.kv_tokens
     prompt, output = draw_lengths(world.key, world.replication, number, load)
-    ints[:, slot] = 0
+    ints[slot, :] = 0
     if world.kind == RECORDED:
         each, recording = world.engine.requests, world.recording
         drawn = draw_recorded(world.key, world.replication, number, recording, each)
-        ints[BASE, slot] = world.recording.offsets[drawn]
-        ints[SPAN, slot] = world.recording.offsets[drawn + 1] - world.recording.offsets[drawn]
+        ints[slot, BASE] = world.recording.offsets[drawn]
+        ints[slot, SPAN] = world.recording.offsets[drawn + 1] - world.recording.offsets[drawn]
         if load.recorded_output:
-            output = ints[SPAN, slot]
-    ints[NUMBER, slot] = number
-    ints[PROMPT, slot] = max(min(prompt, most - 1), 1)
-    ints[OUTPUT, slot] = max(min(output, most - ints[PROMPT, slot]), 1)
-    cut = ints[PROMPT, slot] != prompt or ints[OUTPUT, slot] != output
-    ints[CLIPPED, slot] = np.int64(cut)
-    ints[TODO, slot] = ints[PROMPT, slot]
-    ints[ROW, slot] = world.chain.state_bounds.shape[0] - 1
+            output = ints[slot, SPAN]
+    ints[slot, NUMBER] = number
+    ints[slot, PROMPT] = max(min(prompt, most - 1), 1)
+    ints[slot, OUTPUT] = max(min(output, most - ints[slot, PROMPT]), 1)
+    cut = ints[slot, PROMPT] != prompt or ints[slot, OUTPUT] != output
+    ints[slot, CLIPPED] = np.int64(cut)
+    ints[slot, TODO] = ints[slot, PROMPT]
+    ints[slot, ROW] = world.chain.state_bounds.shape[0] - 1
     arrived = 0.0
     if load.arrivals == RATE:
         arrived = state.clock[HEAD_AT] + draw_gap(world.key, world.replication, number, load)
@@ -212,7 +212,7 @@ def prefill(world, state, left, free, depth):
     if counts[PREFILLING] > 0:
         for i in range(counts[RUNNING]):
             slot = state.order[i]
-            if left > 0 and ints[TODO, slot] > 0:
+            if left > 0 and ints[slot, TODO] > 0:
                 left -= _chunk(state, slot, left)
     if counts[PREEMPTED] > 0:
         return
@@ -223,8 +223,8 @@ def prefill(world, state, left, free, depth):
             slot = _draw_head(world, state)
         else:
             return
-        held, rest = ints[PROMPT, slot] + ints[EMITTED, slot], ints[OUTPUT, slot]
-        drafts = min(depth, rest - ints[EMITTED, slot] - 1)
+        held, rest = ints[slot, PROMPT] + ints[slot, EMITTED], ints[slot, OUTPUT]
+        drafts = min(depth, rest - ints[slot, EMITTED] - 1)
         if held + 1 + world.engine.nodes[drafts] > free:
             return
         if counts[STACKED] > 0:
@@ -243,12 +243,12 @@ def prefill(world, state, left, free, depth):
 def _chunk(state, slot, left):
     """The next part of a prompt, of at most ``left`` tokens; returns its tokens."""
     ints, counts = state.ints, state.counts
-    tokens = min(left, ints[TODO, slot])
+    tokens = min(left, ints[slot, TODO])
     counts[CHUNKS] += 1
-    counts[CHUNK_CONTEXT] += ints[PROMPT, slot] + ints[EMITTED, slot] - ints[TODO, slot]
+    counts[CHUNK_CONTEXT] += ints[slot, PROMPT] + ints[slot, EMITTED] - ints[slot, TODO]
     counts[PREFILLED] += tokens
-    ints[TODO, slot] -= tokens
-    if ints[TODO, slot] == 0:
+    ints[slot, TODO] -= tokens
+    if ints[slot, TODO] == 0:
         state.completed[counts[COMPLETED]] = slot
         counts[COMPLETED] += 1
     return tokens
@@ -260,13 +260,13 @@ def complete_prefills(world, state):
     ints, counts, end = state.ints, state.counts, state.clock[END]
     for i in range(counts[COMPLETED]):
         slot = state.completed[i]
-        kept = is_kept(world.engine, ints[NUMBER, slot])
-        ints[EMITTED, slot] += 1
-        ints[PASSES, slot] += 1
+        kept = is_kept(world.engine, ints[slot, NUMBER])
+        ints[slot, EMITTED] += 1
+        ints[slot, PASSES] += 1
         counts[PREFILLING] -= 1
         counts[HELD] += 1
         counts[EMITTED_NOW] += 1
-        if ints[EMITTED, slot] == 1:
+        if ints[slot, EMITTED] == 1:
             state.times[FIRST_AT, slot] = end
         else:
             _play_pass(world, state, i)
@@ -276,10 +276,10 @@ def complete_prefills(world, state):
                 state.row[column.ITL_BURSTS] += 1
                 count_time(state.histograms[ITL], gap, 1)
         counts[DECODING] += 1
-        counts[DECODING_HELD] += ints[PROMPT, slot] + ints[EMITTED, slot]
+        counts[DECODING_HELD] += ints[slot, PROMPT] + ints[slot, EMITTED]
         counts[KEPT_DECODING] += kept
-        ints[SINCE, slot] = counts[STEP] + 1
-        if ints[EMITTED, slot] == ints[OUTPUT, slot]:
+        ints[slot, SINCE] = counts[STEP] + 1
+        if ints[slot, EMITTED] == ints[slot, OUTPUT]:
             state.ended[counts[ENDED]] = slot
             counts[ENDED] += 1
 
@@ -289,12 +289,12 @@ def _play_pass(world, state, i):
     """Move the text of a completed request past a token that was not drafted."""
     ints, slot = state.ints, state.completed[i]
     if world.kind == RECORDED:
-        ints[TICK, slot] += 1
+        ints[slot, TICK] += 1
         return
     draw_words(world, state, state.completed, i, i + 1, 1)
-    _, ints[TICK, slot], ints[ROW, slot], _ = play_round(
-        world.kind, world.chain, ints[TICK, slot], ints[ROW, slot], state.words[slot], 0
-    )
+    word = state.words[slot, ints[slot, TICK] & (state.words.shape[1] - 1)]
+    ints[slot, ROW] = pass_token(world.chain, word, ints[slot, ROW])
+    ints[slot, TICK] += 1
 
 
 @bare
@@ -303,22 +303,22 @@ def finish_requests(world, state):
     ints, counts = state.ints, state.counts
     for i in range(counts[ENDED]):
         slot = state.ended[i]
-        held = ints[PROMPT, slot] + ints[EMITTED, slot]
+        held = ints[slot, PROMPT] + ints[slot, EMITTED]
         counts[HELD] -= held
         counts[DECODING] -= 1
         counts[DECODING_HELD] -= held
-        if is_kept(world.engine, ints[NUMBER, slot]):
+        if is_kept(world.engine, ints[slot, NUMBER]):
             counts[KEPT_DECODING] -= 1
             counts[KEPT_DONE] += 1
             _record(world, state, slot)
-        ints[TODO, slot] = GONE
+        ints[slot, TODO] = GONE
         state.free[counts[FREE]] = slot
         counts[FREE] += 1
     left = np.int64(0)
     for i in range(counts[RUNNING]):
         slot = state.order[i]
         state.order[left] = slot
-        left += np.int64(ints[TODO, slot] != GONE)
+        left += np.int64(ints[slot, TODO] != GONE)
     counts[RUNNING] = left
     if world.load.arrivals == CLOSED:
         for _ in range(counts[ENDED]):
@@ -330,13 +330,13 @@ def _record(world, state, slot):
     """Add a finished request to the totals."""
     ints, row, end = state.ints, state.row, state.clock[END]
     arrived, first = state.times[ARRIVED_AT, slot], state.times[FIRST_AT, slot]
-    tokens, number = ints[OUTPUT, slot], ints[NUMBER, slot]
+    tokens, number = ints[slot, OUTPUT], ints[slot, NUMBER]
     ttft, e2e, tpot = first - arrived, end - arrived, 0.0
     early = number - world.engine.warm_up < world.engine.requests // 2
     row[column.REQUESTS] += 1
-    row[column.CLIPPED] += ints[CLIPPED, slot]
+    row[column.CLIPPED] += ints[slot, CLIPPED]
     row[column.OUTPUT_TOKENS] += tokens
-    row[column.PROMPT_TOKENS] += ints[PROMPT, slot]
+    row[column.PROMPT_TOKENS] += ints[slot, PROMPT]
     row[column.ITL_TOKENS] += tokens - 1
     row[column.TTFT] += ttft
     row[column.E2E] += e2e

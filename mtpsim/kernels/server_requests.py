@@ -22,7 +22,6 @@ RATE, CLOSED, BURST, TRACE = range(4)  # kinds of arrivals
 ROUNDS, POSITIONS, RECORDED = range(3)  # what a tick is: of a chain, or of a recording
 MOST_TOKENS = 1 << 30  # of a prompt or an output
 GAP, PROMPT, OUTPUT, PAIR = range(4)  # words of a request
-ALL = 1 << 30  # drafts of a round that may be accepted
 
 
 class Workload(NamedTuple):
@@ -134,67 +133,8 @@ def draw_recorded(key, replication, number, recording, each):
 
 
 @bare_inlined
-def _next_state(chain, word, row):
-    if chain.two:
-        return np.int64(word > chain.state_bounds[row, 0])
-    return np.int64(find_state(word, row, chain.state_bounds, chain.guide))
-
-
-@bare_inlined
-def proposed_drafts(world, tick, row, words, drafts):
-    """How many of ``drafts`` a round proposes, by the state in which it begins."""
-    proposed, word = world.engine.proposed, words[tick & (words.size - 1)] & BITS
-    return min(np.int64(proposed[_next_state(world.chain, word, row)]), drafts)
-
-
-@bare_inlined
-def play_round(kind, chain, tick, row, words, depth, most=ALL):
-    """A round of a chain: accepted drafts, next tick, next row, state in which it began.
-
-    Of the ``depth`` drafts those beyond the first ``most`` are rejected, whatever the text.
-    ``words`` [W] holds the words of the ticks from ``tick`` on, at their ticks modulo W.
-    """
-    states, last = chain.state_bounds.shape[1], words.size - 1
-    outcomes = chain.state_bounds.shape[0] > states + 1
-    word = words[tick & last] & BITS
-    state = _next_state(chain, word, row)
-    begin, accepted, tick = state, np.int64(0), tick + 1
-    if kind == ROUNDS:
-        for j in range(min(depth, most)):  # accepts are nested
-            accepted += np.int64(word <= chain.accept_bounds[row, state, j])
-    else:
-        # No branch on the outcome: it would be mispredicted in every other round.
-        going, by_outcome = np.int64(1), np.int64(outcomes) * states
-        for j in range(min(depth, most)):
-            going &= np.int64(word <= chain.accept_bounds[row, state, j])
-            accepted += going
-            after = state + by_outcome
-            word = words[(tick + j) & last] & BITS
-            row += going * (after - row)
-            state += going * (_next_state(chain, word, after) - state)
-        tick += accepted
-    row = state + states if outcomes and accepted == depth else state
-    return accepted, tick, np.int64(row), np.int64(begin)
-
-
-@bare_inlined
-def look_ahead(kind, chain, tick, row, words, states, lane):
-    """Drafts of a round of a chain that would be accepted, of K.
-
-    Sets ``states`` [K + 1, lane] to the hidden states of the drafts and of the token after them;
-    those after the first rejection have the state of the rejected draft.
-    """
-    count, last, here = chain.state_bounds.shape[1], words.size - 1, np.int64(row)
-    by_outcome = np.int64(chain.state_bounds.shape[0] > count + 1) * count
-    word = words[tick & last] & BITS
-    state, going, accepted = _next_state(chain, word, here), np.int64(1), np.int64(0)
-    states[0, lane] = state
-    for j in range(states.shape[0] - 1):
-        going &= np.int64(word <= chain.accept_bounds[here, state, j])
-        accepted += going
-        if kind == POSITIONS:
-            word = words[(tick + 1 + j) & last] & BITS
-            here += going * (state + by_outcome - here)
-            state += going * (_next_state(chain, word, here) - state)
-        states[j + 1, lane] = state
-    return accepted
+def pass_token(chain, word, row):
+    """The row of the thresholds after a token that was not drafted, a round of no drafts."""
+    states = chain.state_bounds.shape[1]
+    state = np.int64(find_state(word & BITS, row, chain.state_bounds, chain.guide))
+    return state + states if chain.state_bounds.shape[0] > states + 1 else state

@@ -15,7 +15,7 @@ from mtpsim.common.arrays import Floats
 from mtpsim.kernels.arrays import ChainArrays, Floats32, Ints, RecordingArrays
 from mtpsim.kernels.jit import bare, bare_inlined
 from mtpsim.kernels.philox import CALL, HALF, LOW, PATH, TILE, philox
-from mtpsim.kernels.server_layout import BINS, COLUMNS, LEAST_EXPONENT, METRICS, OCTAVE_BITS, SHARES
+from mtpsim.kernels.server_layout import BINS, LEAST_EXPONENT, OCTAVE_BITS, SHARES
 from mtpsim.kernels.server_requests import CLOSED, Workload
 from mtpsim.latency.step_costs import StepCosts
 from mtpsim.policy.base import BatchOutcome
@@ -65,6 +65,19 @@ class Engine(NamedTuple):
     resumed: float = 0.0  # probability that a later one is lost
 
 
+class Laws(NamedTuple):
+    """Laws of the confidences of drafts, as equally likely values.
+
+    There is a law for a draft that would be rejected, for one that would be accepted, and for one
+    after the first rejection, each by position and law of the state.
+    """
+
+    values: Floats32  # [3 K L, Q]; Q = 0: confidences are recorded, or not read
+    depth: int  # K
+    own: Ints  # [S] law of each hidden state
+    proposed: Ints  # [S] drafts that a round proposes, at most
+
+
 class World(NamedTuple):
     """Everything that an arm reads."""
 
@@ -77,7 +90,7 @@ class World(NamedTuple):
     recording: RecordingArrays
     costs: StepCosts
     speculates: bool  # the engine has speculation enabled, even in steps without drafts
-    laws: Floats32  # [3 K S, Q] confidences of drafts, see `Drafts`; Q = 0: recorded
+    laws: Laws
 
 
 class BatchRule(NamedTuple):
@@ -92,18 +105,19 @@ class BatchRule(NamedTuple):
 
 
 class Drafts(NamedTuple):
-    """Drafts of a step whose requests share a budget, and survivals of earlier steps; else empty.
+    """Drafts of a step; of requests that share a budget, also survivals of earlier steps.
 
-    N requests decode, at most M. A confidence has a law for a draft that would be rejected, for
-    one that would be accepted, and for one after the first rejection, each by position and state,
-    as equally likely values.
+    N requests decode, at most M.
     """
 
-    slots: Longs  # [M] of the decoding requests
+    slots: npt.NDArray[np.uintp]  # [M] of the decoding requests
     scheduled: Ints  # [M] drafts of each
-    verified: Ints  # [M] those that are verified
-    acceptable: Ints  # [M] those that would be accepted at the greatest depth
+    kept: Ints  # [M] those that are not lost after depth 0
+    acceptable: Ints  # [M] those that would be accepted of as many as were not clipped
+    accepted: Ints  # [M] those that are accepted
     states: Ints  # [K + 1, M] hidden states of the drafts, and of the token after them
+    # the others have no content without a budget
+    verified: Ints  # [M] drafts that are verified
     words: Ints  # [4 C, M] words of the confidences
     confidences: Floats  # [K, M]
     levels: (
@@ -112,16 +126,17 @@ class Drafts(NamedTuple):
     earlier: Unsigned  # [K, M] those that set the budget
     survival: Floats  # [M]
     smooth: Floats  # [2 M + 1, K] moving averages of the confidences
-    past: Unsigned  # [s, 2 M + 1, K] survivals by step modulo s
+    past: Unsigned  # [s, K, 2 M + 1] survivals by step modulo s
     held: Unsigned  # [LEVELS + 1] drafts by survival
     ranked: Unsigned  # [K M] survivals, the greatest first
     times: Floats  # [K M + 1] ms of the step by verified drafts
+    best: Floats  # [2] expected tokens, in levels, and ms of the best budget so far
 
 
 class State(NamedTuple):
     """What changes from step to step."""
 
-    ints: Longs  # [14, 2 M + 1]
+    ints: Longs  # [2 M + 1, 14]
     words: Ints  # [2 M + 1, W] random words of the text, by tick modulo W
     times: Floats  # [3, 2 M + 1]
     counts: Longs  # [29]
@@ -145,34 +160,40 @@ class State(NamedTuple):
     drafts: Drafts
 
 
-def _new_drafts(requests: int, depth: int, stale: int) -> Drafts:
+def _new_drafts(requests: int, depth: int, stale: int | None) -> Drafts:
     def ints(*shape: int) -> Ints:
         return np.zeros(shape, np.int32)
 
     def levels(*shape: int) -> Unsigned:
         return np.zeros(shape, np.uint32)
 
-    slots, calls = 2 * requests + 1, -(-depth // CALL)
+    shared = stale is not None
+    deep, slots, calls = shared * depth, 2 * requests + 1, -(-depth // CALL)
     return Drafts(
-        slots=np.zeros(requests, np.int64),
+        slots=np.zeros(requests, np.uintp),
         scheduled=ints(requests),
-        verified=ints(requests),
+        kept=ints(requests),
         acceptable=ints(requests),
+        accepted=ints(requests),
         states=ints(depth + 1, requests),
-        words=ints(CALL * calls, requests),
-        confidences=np.zeros((depth, requests)),
-        levels=levels(depth, requests),
-        earlier=levels(depth, requests),
-        survival=np.zeros(requests),
-        smooth=np.zeros((slots, depth)),
-        past=levels(stale, slots, depth),
+        verified=ints(shared * requests),
+        words=ints(CALL * calls * shared, requests),
+        confidences=np.zeros((deep, requests)),
+        levels=levels(deep, requests),
+        earlier=levels(deep, requests),
+        survival=np.zeros(shared * requests),
+        smooth=np.zeros((slots, deep)),
+        past=levels(stale or 0, deep, slots),
         held=levels(LEVELS + 1),
-        ranked=levels(depth * requests),
-        times=np.zeros(depth * requests + 1),
+        ranked=levels(deep * requests),
+        times=np.zeros(deep * requests + 1),
+        best=np.zeros(2),
     )
 
 
-def new_state(world: World, depth: int, points: int, stale: int | None = None) -> State:
+def new_state(
+    world: World, depth: int, *, points: int, stale: int | None, row: Floats, histograms: Longs
+) -> State:
     """The state before the first arrival.
 
     Args:
@@ -180,11 +201,13 @@ def new_state(world: World, depth: int, points: int, stale: int | None = None) -
         depth: greatest depth K.
         points: most points of the timeline; 0: none.
         stale: steps by which confidences are old; None where requests share no budget.
+        row: [COLUMNS] zeros.
+        histograms: [METRICS, BINS] zeros.
     """
     slots, most = 2 * world.engine.max_requests + 1, world.engine.max_requests
     clients = world.load.clients if world.load.arrivals == CLOSED else 0
     state = State(
-        ints=np.zeros((14, slots), np.int64),
+        ints=np.zeros((slots, 14), np.int64),
         words=np.zeros((slots, 1 << (depth + CALL - 1).bit_length()), np.int32),
         times=np.zeros((3, slots)),
         counts=np.zeros(29, np.int64),
@@ -200,12 +223,12 @@ def new_state(world: World, depth: int, points: int, stale: int | None = None) -
         outcome=BatchOutcome(*np.zeros((3, depth + 1), np.int64)),
         returned=np.zeros(clients),
         factors=np.ones(TILE),
-        histograms=np.zeros((len(METRICS), BINS), np.int64),
-        row=np.zeros(len(COLUMNS)),
+        histograms=histograms,
+        row=row,
         timeline=np.zeros((points, 5)),
         used=np.zeros((most + 1, depth + 1) if points else (0, 0), np.int64),
         marks=np.array([0, 1], np.int64),
-        drafts=_new_drafts(0 if stale is None else most, depth, stale or 0),
+        drafts=_new_drafts(most, depth, stale),
     )
     state.clock[NEXT], state.counts[FREE] = np.inf, slots
     state.counts[BEFORE] = state.counts[LAST_OFF] = -1
@@ -229,20 +252,20 @@ def draw_words(world, state, slots, begin, end, ticks):
     for _ in range((ticks + CALL - 1) // CALL):
         count = np.int64(0)
         for i in range(begin, end):
-            slot = slots[i]
+            slot = np.uintp(slots[i])
             picked[count] = slot
-            needs = (ints[TODO, slot] == 0) & (ints[DRAWN_TICKS, slot] < ints[TICK, slot] + ticks)
-            count += np.int64(needs)
+            count += np.int64(ints[slot, DRAWN_TICKS] < ints[slot, TICK] + ticks)
         for i in range(count):
-            state.calls[0, i] = np.uint64(ints[NUMBER, picked[i]])
-            state.calls[1, i] = np.uint64(ints[DRAWN_TICKS, picked[i]] >> 2)
+            slot = np.uintp(picked[i])
+            state.calls[0, i] = np.uint64(ints[slot, NUMBER])
+            state.calls[1, i] = np.uint64(ints[slot, DRAWN_TICKS] >> 2)
         call_words(world, PATH, state.calls[0], state.calls[1], state.fresh, count)
         for i in range(count):
-            slot = picked[i]
-            first = ints[DRAWN_TICKS, slot] & wrap
+            slot = np.uintp(picked[i])
+            first = ints[slot, DRAWN_TICKS] & wrap
             for place in range(CALL):
                 state.words[slot, first + place] = state.fresh[place, i]
-            ints[DRAWN_TICKS, slot] += CALL
+            ints[slot, DRAWN_TICKS] += CALL
 
 
 @bare

@@ -73,16 +73,18 @@ def fill_step_ms(costs, depth, drafting, speculates, tokens, requests, cached, c
             times[b] = step_ms(costs, depth, drafting, speculates, verify)
         return
     row, share = costs.row[requests], costs.share[requests]
-    here = costs.memory[row]
-    following = costs.memory[row + 1] if share > 0.0 else here
+    here, compute = costs.memory[row, tokens:], costs.compute[tokens:]
+    following, saved = (
+        costs.memory[row + int(share > 0.0), tokens:],
+        costs.unread_by_tokens[tokens:],
+    )
     unread, read = costs.unread_by_requests[requests], costs.per_cached * cached
     fixed = costs.overhead + costs.per_request * requests
     for b in range(times.size):
-        at = tokens + b
-        memory = here[at]
+        memory = here[b]
         if share > 0.0:
-            memory += share * (following[at] - memory)
-        memory -= costs.unread_by_tokens[at] * unread
+            memory += share * (following[b] - memory)
+        memory -= saved[b] * unread
         memory += read + costs.per_cached_token * (cached + context * (b / drafting))
-        verify = fixed + max(memory, costs.compute[at])
+        verify = fixed + max(memory, compute[b])
         times[b] = max(verify, draft) if costs.overlap else verify + draft

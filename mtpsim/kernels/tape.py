@@ -133,8 +133,8 @@ def _write_noise(key, first, now, at, noise, engine, s, memory, tape):
     """
     fill_noise_words(key, first, now, TILE, noise, s)
     if engine.by_position and noise.persistence != 0:
-        look_up(CELLS, noise.normal, s.verify_words, TILE, s.floats, s.bits, s.z_verify)
-        look_up(CELLS, noise.normal, s.draft_words, TILE, s.floats, s.bits, s.z_draft)
+        look_up(CELLS, noise.normal, s.verify_words, TILE, s.z_verify)
+        look_up(CELLS, noise.normal, s.draft_words, TILE, s.z_draft)
         for t in range(TILE):
             correlate(s.z_draft[t], s.z_verify[t], noise.correlation)
         _put(s.z_verify, at, tape.verify)
@@ -159,7 +159,7 @@ def _write_extras(key, first, now, at, normal, engine, s, tape):
         _put(s.words, at, tape.resumed_words)
     for j in range(max(tape.scores.shape[0], tape.likelihood_ratios.shape[0])):
         fill_words(key, first, now, TILE, SCORES + j, s.words)
-        look_up(CELLS, normal, s.words, TILE, s.floats, s.bits, s.z_verify)
+        look_up(CELLS, normal, s.words, TILE, s.z_verify)
         if tape.scores.shape[0] > 0:
             _put(s.z_verify, at, tape.scores[j])
         if tape.likelihood_ratios.shape[0] > 0:

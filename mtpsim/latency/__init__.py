@@ -2,26 +2,25 @@
 
 from typing import Annotated
 
-from mtpsim.common.section import Named
-from mtpsim.latency.costs import CostModel, Linear, Moe, Roofline, Table
-from mtpsim.latency.preset import Preset
+from mtpsim.common.section import Imported, Named
+from mtpsim.latency.cost_model import CostModel
 from mtpsim.latency.quantile_table import QuantileTable
 from mtpsim.latency.stated_times import CompiledLatency, Latency, LatencySpec
-from mtpsim.latency.steps import Steps
 
-COSTS: dict[str, type[LatencySpec]] = {
-    "times": Latency,
-    "steps": Steps,
-    "table": Table,
-    "linear": Linear,
-    "roofline": Roofline,
-    "moe": Moe,
-    "preset": Preset,
-}
-
-AnyLatency = Annotated[
-    Latency | Steps | Table | Linear | Roofline | Moe | Preset, Named(COSTS, "times")
-]
+COSTS: Imported[LatencySpec] = Imported(
+    __name__,
+    {
+        "times": "stated_times.Latency",
+        "steps": "steps.Steps",
+        "table": "costs.Table",
+        "linear": "costs.Linear",
+        "roofline": "costs.Roofline",
+        "moe": "costs.Moe",
+        "preset": "preset.Preset",
+    },
+)
+AnyLatency = Annotated[LatencySpec, Named(COSTS, "times")]
+__getattr__ = COSTS
 
 __all__ = [
     "COSTS",
@@ -30,11 +29,5 @@ __all__ = [
     "CostModel",
     "Latency",
     "LatencySpec",
-    "Linear",
-    "Moe",
-    "Preset",
     "QuantileTable",
-    "Roofline",
-    "Steps",
-    "Table",
 ]

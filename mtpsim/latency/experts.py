@@ -1,7 +1,5 @@
 """Experts that a pass of a mixture of experts reads, if neighbouring tokens share some of them."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from mtpsim.common.arrays import Floats
@@ -12,11 +10,7 @@ OVERLAP = "share of its experts that a token has in common with the token before
 
 
 def experts_hit(
-    experts: int,
-    active: int,
-    tokens: Floats,
-    requests: float = 0.0,
-    overlap: float | None = None,
+    experts: int, active: int, tokens: Floats, requests: float = 0.0, overlap: float | None = None
 ) -> Floats:
     """Expected number of experts per layer that a pass reads.
 

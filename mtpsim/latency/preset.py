@@ -11,7 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Probability, Spec
-from mtpsim.latency.costs import CostModel, TokenCount
+from mtpsim.latency.cost_model import CostModel, TokenCount
 from mtpsim.latency.experts import OVERLAP, add_experts, check_overlap, experts_hit, overlap_text
 from mtpsim.latency.step_costs import StepCosts, new_costs
 from mtpsim.latency.times import Milliseconds

@@ -5,8 +5,6 @@ found by the bits of ``float32(w)``, that is by the logarithm of the distance to
 cells per octave in both tails, down to a probability of 2^-32.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -55,7 +53,7 @@ class Distribution:
 
 def lognormal(cv: float) -> Distribution:
     """Lognormal of mean 1 and coefficient of variation ``cv``."""
-    from scipy.special import ndtri
+    from mtpsim.common.special import ndtri
 
     sigma = float(np.sqrt(np.log1p(cv**2)))
 
@@ -67,7 +65,7 @@ def lognormal(cv: float) -> Distribution:
 
 def gamma(cv: float) -> Distribution:
     """Gamma of mean 1 and coefficient of variation ``cv``."""
-    from scipy.special import gammainccinv, gammaincinv
+    from mtpsim.common.special import gammainccinv, gammaincinv
 
     shape = 1 / cv**2
     return Distribution(
@@ -122,7 +120,7 @@ def _mixture_quantile(
 ) -> Floats:
     """Bisect the log of the value; tails of the base by a fine monotone inverse of its quantile."""
     score = np.linspace(-9.0, 9.0, 60_001)
-    from scipy.special import log_ndtr
+    from mtpsim.common.special import log_ndtr
 
     with np.errstate(over="ignore", divide="ignore"):
         values = np.where(
@@ -365,7 +363,7 @@ def samples_table(samples: Floats) -> QuantileTable:
 @lru_cache(maxsize=1)
 def normal_table() -> QuantileTable:
     """The standard normal distribution (mean 0, deviation 1), for noise that is correlated."""
-    from scipy.special import ndtri
+    from mtpsim.common.special import ndtri
 
     normal = Distribution(lambda q: np.asarray(ndtri(q)), lambda q: -np.asarray(ndtri(q)), 0.0, 1.0)
     index = _grid()[0]

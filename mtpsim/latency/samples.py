@@ -1,19 +1,16 @@
 """Measured times or counts from a file: one number per line, or a column of a CSV file."""
 
-from __future__ import annotations
-
-import csv
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from mtpsim.common.arrays import Floats
-from mtpsim.common.files import check_named_file, read_named_file
+from mtpsim.common.files import csv_rows, read_once
 
 Lines = list[tuple[int, list[str]]]  # number in the file, from 1, and cells
 
 
+@read_once(64)
 def read_samples(path: Path, column: str | None = None, *, counts: bool = False) -> Floats:
     """Read positive times, or counts.
 
@@ -28,18 +25,7 @@ def read_samples(path: Path, column: str | None = None, *, counts: bool = False)
     Raises:
         ValueError: The file can't be read, or a number is invalid; with path and line.
     """
-    check_named_file(path)
-    stamp = path.stat()
-    return _read(path, column, counts, stamp.st_mtime_ns, stamp.st_size)
-
-
-@lru_cache(maxsize=64)
-def _read(path: Path, column: str | None, counts: bool, modified: int, size: int) -> Floats:
-    rows = csv.reader(read_named_file(path).splitlines())
-    try:
-        lines = [(n, row) for n, row in enumerate(rows, 1) if any(row)]
-    except csv.Error:  # as of a cell of more than 131,072 characters
-        raise ValueError(f"{path}:{rows.line_num}: not a CSV line") from None
+    lines = csv_rows(path)
     if not lines:
         raise ValueError(f"{path} is empty; it needs at least one {'count' if counts else 'time'}")
     index, lines = _find_column(path, lines, column)

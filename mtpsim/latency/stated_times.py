@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
@@ -72,6 +72,9 @@ class LatencySpec(Spec, ABC):
 
     Subclasses state where the times come from: :class:`Latency` or a cost model.
     """
+
+    if TYPE_CHECKING:
+        model: str
 
     noise: Noise | None = Field(None, description="one factor on the whole round time")
     persistence: Annotated[float, Field(ge=0, lt=1)] = Field(

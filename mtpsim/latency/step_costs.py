@@ -1,7 +1,5 @@
 """Times of an engine's step by tokens, requests and cached tokens, as arrays for the kernels."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
@@ -60,9 +58,6 @@ def new_costs(draft: Floats, memory: Floats, requests: Floats | None = None) -> 
         draft (Floats): ``[K + 1, R + 1]`` ms of drafting by depth and requests.
         memory (Floats): ``[rows, T + 1]`` ms of a pass by tokens, a row per entry of ``requests``.
         requests (Floats | None): ``[rows]`` requests of the rows, ascending; None for one row.
-
-    Returns:
-        StepCosts: Costs without any other part.
     """
     nodes = np.ones(1) if requests is None else np.asarray(requests, float)
     counts = np.arange(draft.shape[1], dtype=float)

@@ -1,14 +1,12 @@
 """The cost model ``steps``: measured passes by tokens, as engines print them at start-up."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
 from mtpsim.common.arrays import Floats
-from mtpsim.latency.costs import CostModel, TokenCount, reading_text
+from mtpsim.latency.cost_model import CostModel, TokenCount, reading_text
 from mtpsim.latency.step_costs import StepCosts, new_costs
 from mtpsim.latency.step_tables import Drafting, DraftTable, VerifyTable, describe_drafting
 from mtpsim.latency.times import tokens_by_depth

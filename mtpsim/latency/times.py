@@ -1,7 +1,5 @@
 """Mean times by depth, as an experiment file gives them: a number, a list, or a line."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 import numpy as np

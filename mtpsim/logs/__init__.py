@@ -251,10 +251,7 @@ def read_logs(
     files = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     with copied_pipes(files):
         return _read(
-            files,
-            facts,
-            format,
-            _Reading(facts, Reducer(facts.depth, keep), skip_bad, on_progress),
+            files, facts, format, _Reading(facts, Reducer(facts.depth, keep), skip_bad, on_progress)
         )
 
 

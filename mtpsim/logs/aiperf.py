@@ -1,7 +1,5 @@
 """AIPerf: the record of each request, and the summary of a run."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from mtpsim.common.arrays import JsonDict

@@ -1,7 +1,5 @@
 """What benchmarks print on a console: fields ``name: value``, and tables."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -11,10 +9,10 @@ from mtpsim.logs.entry import (
     EntryError,
     IncompleteError,
     MissingInformationError,
-    malformed,
+    whole_depth,
 )
 from mtpsim.logs.files import Batch, Line, numbered
-from mtpsim.logs.format import Answers, Format, LineEntries, line_format
+from mtpsim.logs.format import Answers, Format, LineEntries, attempt, line_format
 from mtpsim.logs.rates import counts_from_rates
 from mtpsim.logs.text_lines import marked_lines
 
@@ -48,19 +46,13 @@ def console_format(
         for number, line in numbered(batches):
             found = field.match(line)
             if fields and (begins in line or (found and found[1] in fields)):
-                yield first, entry(fields, answers)
+                yield first, attempt(to_entry, fields, answers)
                 fields = {}
             if found:
                 first = first if fields else number
                 fields[found[1]] = float(found[2].replace(",", ""))
         if fields:
-            yield first, entry(fields, answers)
-
-    def entry(fields: Fields, answers: Answers) -> Entry | EntryError:
-        try:
-            return to_entry(fields, answers)
-        except EntryError as error:
-            return error
+            yield first, attempt(to_entry, fields, answers)
 
     return line_format(name, engine, marks, entries)
 
@@ -95,14 +87,13 @@ def total(
     rates: list[float] = []
     while (name := f"{position}{len(rates) + first}") in fields:
         rates.append(scale * fields[name])
-    whole = bool(rounds) and drafted % rounds == 0
     return Entry(
         unit="total",
         rounds=rounds,
         accepted=accepted,
         drafted=drafted,
-        depth=len(rates) or (drafted // rounds if whole else None),
-        survived=counts_from_rates(rates, rounds, accepted) if rates else [],
+        depth=len(rates) or whole_depth(drafted, rounds),
+        survived=counts_from_rates(rates, rounds, accepted),
     )
 
 
@@ -159,28 +150,23 @@ MTP_BENCH = line_format("mtp-bench", "llama.cpp", ("pred=",), _mtp_bench)
 def _spec_bench(batches: Iterator[Batch], answers: Answers) -> LineEntries:
     """Yield the requests of the table of llama-spec-bench."""
     for number, row in table_rows(numbered(batches), ("rounds", "accepted", "pos accept")):
-        try:
-            accepted, _, drafted = row["accepted"].partition("/")
-            if not row["rounds"].isdecimal() or not drafted:
-                continue  # the total, or a run without drafts
-            rates = [float(rate.rstrip("%")) / 100 for rate in row["pos accept"].split()]
-            rounds = int(row["rounds"])
-            seconds = float(row.get("time(s)", 0))
-            yield (
-                number,
-                Entry(
-                    unit="request",
-                    rounds=rounds,
-                    accepted=int(accepted),
-                    drafted=int(drafted),
-                    depth=len(rates) or answers.depth,
-                    tokens=int(row["tokens"]) if row.get("tokens", "").isdecimal() else None,
-                    survived=counts_from_rates(rates, rounds, int(accepted)) if rates else [],
-                    time=1000.0 * seconds or None,
-                ),
-            )
-        except ValueError as error:
-            yield number, malformed(error)
+        if row["rounds"].isdecimal() and row["accepted"].partition("/")[2]:
+            yield number, attempt(_spec_row, row, answers)  # else a total, or without drafts
+
+
+def _spec_row(row: dict[str, str], answers: Answers) -> Entry:
+    accepted, rounds = (int(row[name].partition("/")[0]) for name in ("accepted", "rounds"))
+    rates = [float(rate.rstrip("%")) / 100 for rate in row["pos accept"].split()]
+    return Entry(
+        unit="request",
+        rounds=rounds,
+        accepted=accepted,
+        drafted=int(row["accepted"].partition("/")[2]),
+        depth=len(rates) or answers.depth,
+        tokens=int(row["tokens"]) if row.get("tokens", "").isdecimal() else None,
+        survived=counts_from_rates(rates, rounds, accepted),
+        time=1000.0 * float(row.get("time(s)", 0)) or None,
+    )
 
 
 SPEC_BENCH = line_format("spec-bench", "llama.cpp", ("pos accept",), _spec_bench)

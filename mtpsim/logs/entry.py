@@ -1,7 +1,5 @@
 """One request, one log window or one run total, whichever engine wrote it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -208,6 +206,11 @@ def check_count(name: str, value: int) -> None:
         raise EntryError(f"{name} is an implausible count of {math.log10(value):.0f} digits")
 
 
+def whole_depth(drafted: int | None, rounds: int | None) -> int | None:
+    """Return the drafts per round; None where that is no whole number, as it varies by round."""
+    return drafted // rounds if drafted and rounds and drafted % rounds == 0 else None
+
+
 def malformed(error: ValueError) -> EntryError:
     """Return an error of parsing numbers as the error of an entry."""
     return error if isinstance(error, EntryError) else EntryError(f"malformed number: {error}")
@@ -322,17 +325,14 @@ def request_entry(
         accepted = sum(j * n for row in rows for j, n in enumerate(row))
     if rounds is None or accepted is None:
         raise EntryError(f"{names['rounds' if rounds is None else 'accepted'][0]!r} is missing")
-    is_stated = depth is not None
-    if depth is None and drafted and rounds and drafted % rounds == 0:
-        depth = drafted // rounds  # not whole where the draft length varies by round
     steps = [counts(values, *names.get(f"steps_{name}", ())) for name in ("accepted", "drafted")]
     return Entry(
         unit=unit,
         rounds=rounds,
         accepted=accepted,
         drafted=drafted,
-        depth=depth,
-        states_depth=is_stated,
+        depth=whole_depth(drafted, rounds) if depth is None else depth,
+        states_depth=depth is not None,
         histogram=histogram,
         per_round=(steps[0], steps[1]) if steps[0] else None,
         printed=optional_number(values, *names.get("length", ())),

@@ -1,7 +1,5 @@
 """Text files as streams: compressed or piped, of any encoding, as terminals colour them."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io
@@ -224,12 +222,16 @@ def header_of(path: Path) -> list[str]:
     """
     for _, line in lines(path):
         if line.strip():
-            try:
-                cells = next(csv.reader([line], delimiter=csv_delimiter(line)), [])
-            except csv.Error:  # as a cell of more than 131,072 characters
-                cells = []
-            return [name.strip() for name in cells]
+            return csv_cells(line, csv_delimiter(line))
     raise InputError.of("is empty", file=path)
+
+
+def csv_cells(line: str, delimiter: str) -> list[str]:
+    """Return the cells of a line of CSV; none where one has more than 131,072 characters."""
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+    except csv.Error:
+        return []
 
 
 def csv_delimiter(header: str) -> str:

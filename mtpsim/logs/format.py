@@ -1,14 +1,12 @@
 """Log formats: how to recognize a file by its content, and how to read it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.logs.entry import Entry, EntryError, IncompleteError
+from mtpsim.logs.entry import Entry, EntryError, IncompleteError, MissingInformationError, malformed
 from mtpsim.logs.files import Batch, FileProgress, batches
 from mtpsim.logs.json_text import documents_in
 
@@ -61,6 +59,7 @@ class UnmatchedError(IncompleteError):
         self.document = document
 
 
+Found = TypeVar("Found")
 Entries = Iterator[tuple[Place, Entry | EntryError]]
 LineEntries = Iterator[tuple[int, Entry | EntryError]]
 
@@ -102,6 +101,20 @@ def objects_within(document: Any, matches: Callable[[JsonDict], bool]) -> Iterat
             left.extend(reversed(part))
 
 
+def attempt(function: Callable[..., Found], *given: Any) -> Found | EntryError:
+    """Return what a function makes of parts of a log, or what is wrong with them.
+
+    Raises:
+        MissingInformationError: the user has to state something.
+    """
+    try:
+        return function(*given)
+    except MissingInformationError:
+        raise
+    except ValueError as error:
+        return malformed(error)
+
+
 def json_format(
     name: str,
     engine: str,
@@ -127,10 +140,7 @@ def json_format(
         if not found:
             yield UnmatchedError(f"no {content} found, which {name} needs", document)
         for table in found:
-            try:
-                yield to_entry(table, document, answers)
-            except EntryError as error:
-                yield error
+            yield attempt(to_entry, table, document, answers)
 
     def read(paths: Sequence[Path], answers: Answers, on_progress: FileProgress) -> Entries:
         for path in paths:

@@ -4,8 +4,6 @@ One per line, one after the other, pretty-printed, in arrays, as server-sent eve
 (``data: {..}``), behind the prefixes of a log, and mixed with lines that are no JSON.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from ast import literal_eval

@@ -1,7 +1,5 @@
 """llama.cpp and its forks: timings of a response, and lines of the server's log."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -18,6 +16,7 @@ from mtpsim.logs.entry import (
     optional_count,
     optional_number,
     required_count,
+    whole_depth,
 )
 from mtpsim.logs.files import Batch
 from mtpsim.logs.format import Answers, LineEntries, json_format, line_format
@@ -42,13 +41,12 @@ def _timings(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
             f"{counted(tokens, 'token', 'were')} generated"
         )
     drafted = optional_count(table, "draft_n")
-    whole = bool(rounds and drafted and drafted % rounds == 0)
     return Entry(
         unit="request",
         rounds=max(tokens - accepted - 1, 0) if rounds is None else rounds,
         accepted=accepted,
         drafted=drafted,
-        depth=(drafted or 0) // (rounds or 1) if whole else answers.depth,
+        depth=whole_depth(drafted, rounds) or answers.depth,
         tokens=tokens,
         time=optional_number(table, "predicted_ms"),
     )
@@ -343,7 +341,7 @@ def _drafters(server: _Server, answers: Answers) -> LineEntries:
                 accepted=one.accepted,
                 drafted=one.drafted,
                 depth=len(rates) or answers.depth or -(-one.drafted // one.drafts),
-                survived=counts_from_rates(rates, one.drafts, one.accepted) if rates else [],
+                survived=counts_from_rates(rates, one.drafts, one.accepted),
                 draft_time=one.duration or None,
             ),
         )
@@ -360,9 +358,6 @@ def _drafters(server: _Server, answers: Answers) -> LineEntries:
 
 
 LOG = line_format(
-    "llamacpp-log",
-    "llama.cpp",
-    ("draft acceptance", "update_slots", "#gen drafts"),
-    _log_entries,
+    "llamacpp-log", "llama.cpp", ("draft acceptance", "update_slots", "#gen drafts"), _log_entries
 )
 METRICS = counter_format("llamacpp-metrics", "llama.cpp", "llamacpp")

@@ -1,7 +1,5 @@
 """Engines with few numbers: LM Studio, ATOM, oMLX."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 
@@ -10,13 +8,13 @@ from mtpsim.logs.entry import (
     Entry,
     EntryError,
     IncompleteError,
-    malformed,
     optional_count,
     optional_number,
     required_count,
+    whole_depth,
 )
 from mtpsim.logs.files import Batch
-from mtpsim.logs.format import Answers, LineEntries, json_format, line_format
+from mtpsim.logs.format import Answers, LineEntries, attempt, json_format, line_format
 from mtpsim.logs.rates import counts_from_rates
 from mtpsim.logs.text_lines import marked_lines, whole_lines
 
@@ -74,27 +72,22 @@ def _atom(batches: Iterator[Batch], answers: Answers) -> LineEntries:
     for number, _, text in whole_lines(batches, ("[MTP Stats",), _is_whole):
         found = _STATS.search(text)
         if short := _SHORT.search(text):
-            try:
-                yield number, _window([float(share) / 100 for share in short[1].split("/")])
-            except ValueError as error:
-                yield number, malformed(error)
+            yield number, attempt(_window, short[1])
         elif not found:
             yield number, IncompleteError("truncated line or unknown layout")
         elif not found[1] and "Interval" not in text:
             last = number, text
     if last:
-        try:
-            yield last[0], _since_start(last[1], answers)
-        except ValueError as error:
-            yield last[0], malformed(error)
+        yield last[0], attempt(_since_start, last[1], answers)
 
 
 def _is_whole(text: str) -> bool:
     return bool(_STATS.search(text) or _SHORT.search(text))
 
 
-def _window(shares: list[float]) -> Entry:
+def _window(text: str) -> Entry:
     """Return the window of a line that states the shares of rounds by accepted drafts."""
+    shares = [float(share) / 100 for share in text.split("/")]
     rates = [min(sum(shares[j:]), 1.0) for j in range(1, len(shares))]
     accepted = round(ROUNDS_PER_LINE * sum(rates))
     return Entry(
@@ -128,7 +121,7 @@ def _since_start(text: str, answers: Answers) -> Entry:
         accepted=accepted,
         drafted=drafted,
         depth=depth,
-        survived=counts_from_rates(rates, rounds, accepted) if rates else [],
+        survived=counts_from_rates(rates, rounds, accepted),
     )
 
 
@@ -151,7 +144,6 @@ def _omlx(batches: Iterator[Batch], answers: Answers) -> LineEntries:
             continue
         rounds, accepted, drafted = (int(found[n]) for n in (1, 2, 3))
         survived = [int(hits) for hits in _DEPTHS.findall(line)]
-        whole = rounds and drafted % rounds == 0
         times = {name: float(ms.rstrip(".") or 0) for name, ms in _TIMES.findall(line)}
         yield (
             number,
@@ -160,7 +152,7 @@ def _omlx(batches: Iterator[Batch], answers: Answers) -> LineEntries:
                 rounds=rounds,
                 accepted=accepted,
                 drafted=drafted,
-                depth=len(survived) or (drafted // rounds if whole else answers.depth),
+                depth=len(survived) or whole_depth(drafted, rounds) or answers.depth,
                 survived=survived,
                 time=sum(times.values()) or None,
                 draft_time=times.get("mtp"),

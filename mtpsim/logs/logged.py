@@ -1,7 +1,5 @@
 """Simulated requests, as an engine would count them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Engine-neutral formats: rounds as JSON lines or CSV, and bare rates by position."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -21,16 +19,10 @@ from mtpsim.logs.entry import (
     optional_number,
     request_entry,
     required_count,
+    whole_depth,
 )
 from mtpsim.logs.files import FileProgress, csv_delimiter, csv_number, header_of, lines
-from mtpsim.logs.format import (
-    Answers,
-    Entries,
-    Format,
-    Place,
-    json_format,
-    objects_within,
-)
+from mtpsim.logs.format import Answers, Entries, Format, Place, attempt, json_format, objects_within
 from mtpsim.logs.rates import counts_from_rates, rate_definition, survival_rates
 
 REQUIRED_COLUMNS = ("request", "accepted")
@@ -141,11 +133,7 @@ def _read_csv(paths: Sequence[Path], answers: Answers, on_progress: FileProgress
             except EntryError as error:
                 yield Place(path, number), error
         for request in requests.values():
-            place = Place(path, request.line)
-            try:
-                yield place, request.entry(answers)
-            except EntryError as error:
-                yield place, error
+            yield Place(path, request.line), attempt(request.entry, answers)
 
 
 _UNIT = {"seconds": 1.0, "ms": 0.001}
@@ -284,8 +272,7 @@ def counts_of_run(table: JsonDict, document: JsonDict, answers: Answers) -> Entr
     """Return the entry of a run of which rounds, accepted and proposed drafts are known."""
     rounds, accepted = required_count(table, "rounds"), required_count(table, "accepted")
     drafted, depth = optional_count(table, "drafted"), optional_count(table, "depth")
-    whole = bool(rounds and drafted and drafted % rounds == 0)
-    used = depth or ((drafted or 0) // rounds if whole else answers.depth)
+    used = depth or whole_depth(drafted, rounds) or answers.depth
     for what, found in (("accepted", accepted), ("proposed", drafted or 0)):
         if used and rounds and found > used * rounds:
             raise EntryError(

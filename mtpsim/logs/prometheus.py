@@ -4,8 +4,6 @@ vLLM and llama.cpp count the same quantities, under the names ``vllm:spec_decode
 and ``llamacpp:spec_decode_num_drafts_total``. Collectors replace the colon.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -20,6 +18,7 @@ from mtpsim.logs.entry import (
     malformed,
     optional_count,
     required_count,
+    whole_depth,
 )
 from mtpsim.logs.files import FileProgress, lines
 from mtpsim.logs.format import Answers, Entries, Format, Place, objects_within
@@ -144,13 +143,12 @@ def _of_counters(found: dict[tuple[str, int], float], depth: int | None) -> Entr
     positions = sorted(position for key, position in found if key == name)
     rounds = required_count(values, "drafts")
     drafted = optional_count(values, "draft_tokens")
-    whole = bool(rounds and drafted and drafted % rounds == 0)
     entry = Entry(
         unit="total",
         rounds=rounds,
         accepted=required_count(values, "accepted_tokens"),
         drafted=drafted,
-        depth=len(positions) or ((drafted or 0) // rounds if whole else None),
+        depth=len(positions) or whole_depth(drafted, rounds),
         survived=[required_count({name: found[name, position]}, name) for position in positions],
     )
     if positions != list(range(len(positions))):

@@ -1,7 +1,5 @@
 """Rates by draft position as engines print them: their definition, and counts from them."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import numpy as np
@@ -14,7 +12,7 @@ ROUNDING = 6e-4  # error of rates printed with three digits
 
 
 def counts_from_rates(rates: list[float], rounds: int, accepted: int) -> Counts:
-    """Return the number of rounds that accepted at least 1, 2, .. drafts.
+    """Return the number of rounds that accepted at least 1, 2, .. drafts; none without rates.
 
     Args:
         rates: rates by position, survival or conditional ones; whichever sum to A / N are used.
@@ -24,6 +22,8 @@ def counts_from_rates(rates: list[float], rounds: int, accepted: int) -> Counts:
     Raises:
         EntryError: the rates fit neither definition.
     """
+    if not rates:
+        return []
     if any(not 0 <= rate <= 1 for rate in rates):
         raise EntryError(f"rates by position are {rates}; each must be from 0 to 1")
     for convert in (list, survival_rates):

@@ -1,7 +1,5 @@
 """Reduce the entries of a log to arrays, in memory that hardly grows with the size of the log."""
 
-from __future__ import annotations
-
 from array import array
 from collections import Counter, defaultdict
 from dataclasses import dataclass

@@ -24,7 +24,14 @@ from mtpsim.logs.entry import (
     required_count,
 )
 from mtpsim.logs.files import Batch
-from mtpsim.logs.format import Answers, LineEntries, json_format, line_format, objects_within
+from mtpsim.logs.format import (
+    Answers,
+    LineEntries,
+    attempt,
+    json_format,
+    line_format,
+    objects_within,
+)
 from mtpsim.logs.text_lines import container, marked_lines, whole_lines
 
 _NAMES = {
@@ -255,11 +262,12 @@ _FINISHED = re.compile(r"'(completion_tokens|spec_\w{1,60}+)': ([\d.]+|\[[\d, ]*
 def _finished(batches: Iterator[Batch], answers: Answers) -> LineEntries:
     """Yield the requests of lines ``Finish: obj=.., out={'meta_info': {..}}``."""
     for number, line in marked_lines(batches, _FINISH):
-        try:
-            table = {name: json.loads(value) for name, value in _FINISHED.findall(line)}
-            yield number, _request(table, {}, answers)
-        except ValueError as error:
-            yield number, malformed(error)
+        yield number, attempt(_of_line, line, answers)
+
+
+def _of_line(line: str, answers: Answers) -> Entry:
+    table = {name: json.loads(value) for name, value in _FINISHED.findall(line)}
+    return _request(table, {}, answers)
 
 
 FINISHED = line_format("sglang-finish", "SGLang", _FINISH, _finished)

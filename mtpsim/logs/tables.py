@@ -3,19 +3,15 @@
 Columns are found by their usual names, in any order, among others.
 """
 
-from __future__ import annotations
-
-import csv
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.logs.entry import Entry, EntryError, IncompleteError, MissingInformationError, malformed
-from mtpsim.logs.files import FileProgress, Line, csv_delimiter, lines
-from mtpsim.logs.format import Answers, Entries, Format, Place
+from mtpsim.logs.entry import Entry, EntryError, IncompleteError
+from mtpsim.logs.files import FileProgress, Line, csv_cells, csv_delimiter, lines
+from mtpsim.logs.format import Answers, Entries, Format, Place, attempt
 from mtpsim.logs.neutral import bare_rates, counts_of_run, histogram_of_run, one_number
 
 NAMES = {
@@ -46,7 +42,6 @@ _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+")
 MAX_DEPTH = 64  # accepted drafts of a row of a histogram
 MAX_HEAD = 1000  # lines in which a header is looked for
 Row = tuple[int, JsonDict]
-Found = TypeVar("Found", Entry, Entry | None)
 
 
 def _delimiter(line: str) -> str:
@@ -56,10 +51,7 @@ def _delimiter(line: str) -> str:
 def _cells(line: str, delimiter: str) -> list[str]:
     if delimiter == "|":
         return [cell.strip() for cell in line.strip("> \t\n").strip("|").split("|")]
-    try:
-        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
-    except csv.Error:  # as a cell of more than 131,072 characters
-        return []
+    return csv_cells(line, delimiter)
 
 
 def _header(line: str) -> dict[int, str]:
@@ -169,33 +161,21 @@ def _read(paths: Sequence[Path], answers: Answers, on_progress: FileProgress) ->
             elif set(row) in _COUNTED:
                 counted.append((number, row))
             else:
-                yield Place(path, number), _checked(_entry, row, answers)
+                yield Place(path, number), attempt(_entry, row, answers)
         if counted:
-            found = _checked(_histogram, counted, answers)
+            found = attempt(_histogram, counted, answers)
             if found:
                 yield Place(path, counted[0][0]), found
             else:
                 for number, row in counted:
-                    yield Place(path, number), _checked(_entry, row, answers)
+                    yield Place(path, number), attempt(_entry, row, answers)
         if by_position:
             rates = [rate for _, rate in sorted(by_position.items())]
-            yield Place(path, None), _checked(_rates, rates, answers)
+            yield Place(path, None), attempt(_rates, rates, answers)
 
 
 def _rates(rates: list[float], answers: Answers) -> Entry:
     return bare_rates({"rates": rates}, {}, answers)
-
-
-def _checked(
-    function: Callable[[Any, Answers], Found], given: Any, answers: Answers
-) -> Found | EntryError:
-    """Return what a function makes of rows, or what is wrong with them."""
-    try:
-        return function(given, answers)
-    except MissingInformationError:
-        raise
-    except ValueError as error:
-        return malformed(error)
 
 
 TABLE = Format("table", "neutral form", _read)

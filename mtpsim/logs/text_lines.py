@@ -1,7 +1,5 @@
 """Lines of text logs: those with a mark, entries that a terminal wrapped, and who wrote them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, pairwise

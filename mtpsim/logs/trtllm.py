@@ -1,7 +1,5 @@
 """TensorRT-LLM: speculative decoding of each choice of a response, and of each iteration."""
 
-from __future__ import annotations
-
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
 from mtpsim.logs.entry import (
@@ -13,6 +11,7 @@ from mtpsim.logs.entry import (
     optional_number,
     request_entry,
     required_count,
+    whole_depth,
 )
 from mtpsim.logs.format import Answers, json_format
 
@@ -74,7 +73,7 @@ def _iteration(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
         rounds=rounds,
         accepted=required_count(found, "numAcceptedTokens"),
         drafted=drafted,
-        depth=drafted // rounds if drafted % rounds == 0 else answers.depth,
+        depth=whole_depth(drafted, rounds) or answers.depth,
         time=None if prompts else each and each * rounds,
         draft_time=drafting and drafting * rounds,
         batch=rounds,

@@ -1,7 +1,5 @@
 """vLLM: log lines of all generations, counters, requests, and benchmark results."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,14 +12,14 @@ from mtpsim.logs.entry import (
     EntryError,
     IncompleteError,
     MissingInformationError,
-    malformed,
     optional_count,
     optional_number,
     request_entry,
     required_count,
+    whole_depth,
 )
 from mtpsim.logs.files import Batch
-from mtpsim.logs.format import Answers, LineEntries, json_format, line_format
+from mtpsim.logs.format import Answers, LineEntries, attempt, json_format, line_format
 from mtpsim.logs.prometheus import counter_format, difference
 from mtpsim.logs.rates import counts_from_rates
 from mtpsim.logs.text_lines import container, whole_lines
@@ -99,12 +97,7 @@ def _log_entries(batches: Iterator[Batch], answers: Answers) -> LineEntries:
         if "metrics:" not in text or "Avggeneration" in text:
             source.read(text)
             continue
-        try:
-            yield number, _entry(text, source.engine(), answers)
-        except MissingInformationError:
-            raise
-        except ValueError as error:
-            yield number, malformed(error)
+        yield number, attempt(_entry, text, source.engine(), answers)
 
 
 def _entry(text: str, engine: _Engine, answers: Answers) -> Entry:
@@ -240,14 +233,13 @@ def _bench(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     chunks = table.get("itls")
     each = optional_number(table, "mean_tpot_ms")
     drafted = required_count(table, "spec_decode_draft_tokens")
-    whole = bool(rounds) and drafted % rounds == 0
     return Entry(
         unit="total",
         rounds=rounds,
         accepted=accepted,
         drafted=drafted,
-        depth=len(rates) or (drafted // rounds if whole else answers.depth),
-        survived=counts_from_rates(rates, rounds, accepted) if rates else [],
+        depth=len(rates) or whole_depth(drafted, rounds) or answers.depth,
+        survived=counts_from_rates(rates, rounds, accepted),
         printed=optional_number(table, "spec_decode_acceptance_length"),
         round_times=_chunk_times(chunks) if isinstance(chunks, list) else [],
         time=each and each * (rounds + accepted),

@@ -4,8 +4,6 @@ A writer takes requests and yields text, which the format of the same name reads
 suffix (``-older``, ``-summary``) are variants of one.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Writers of text: log lines, and what benchmarks print on a console."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 from mtpsim.logs.logged import REQUESTS_PER_WINDOW, LoggedRequest, Requests, pooled, windows

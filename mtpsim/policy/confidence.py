@@ -81,7 +81,7 @@ class LawKeys(Spec):
         )
 
     def _quantiles(self, grid: Floats, accepted: int, at_one: float) -> Floats:
-        from scipy.special import expit, ndtri
+        from mtpsim.common.special import expit, ndtri
 
         if at_one >= 1:
             return np.ones(grid.size)
@@ -103,7 +103,7 @@ class LawKeys(Spec):
 
     def acceptance_rate(self) -> float:
         """Acceptance rate at which a normal law and its shift agree."""
-        from scipy.special import expit, ndtri
+        from mtpsim.common.special import expit, ndtri
 
         nodes = ndtri((np.arange(NODES) + 0.5) / NODES)
         return float(expit((self.mean or 0.0) + (self.sd or 0.0) * nodes + self.shift).mean())
@@ -185,7 +185,7 @@ def separation(auc: float | None) -> float:
     Args:
         auc: probability that a draw of one exceeds a draw of the other; None: the default.
     """
-    from scipy.special import ndtri
+    from mtpsim.common.special import ndtri
 
     return float(np.sqrt(2) * ndtri(auc or AUC))
 
@@ -198,7 +198,7 @@ def auc_tables(auc: float | None, rates: Floats) -> Floats:
             the default.
         rates: ``[P]`` acceptance rates by position.
     """
-    from scipy.special import expit, logit, ndtri
+    from mtpsim.common.special import expit, logit, ndtri
 
     apart, grid = separation(auc), np.linspace(0, 1, CELLS + 1)
     grid[[0, -1]] = 0.25 / CELLS, 1 - 0.25 / CELLS

@@ -3,8 +3,6 @@
 Importing this package costs nothing; rich and matplotlib load when a function needs them.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 import tempfile

@@ -4,8 +4,6 @@ Field names are the keys of the JSON document (docs/result.md describes each). T
 shares and relative errors are fractions; None stands where a number does not exist.
 """
 
-from __future__ import annotations
-
 from dataclasses import field
 from typing import Annotated
 

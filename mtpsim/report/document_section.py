@@ -1,7 +1,7 @@
 """The base of all sections of a document, and the interval that most of them hold."""
 
-from __future__ import annotations
-
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import dataclass_transform
 
@@ -22,6 +22,14 @@ class Interval(DocumentSection):
     mean: Number
     low: Number
     high: Number
+
+    def map(self, function: Callable[[float], float]) -> "Interval":
+        """The interval with a function of each of its numbers; None where one is not finite."""
+        mean, low, high = (
+            function(end) if end is not None and math.isfinite(end) else None
+            for end in (self.mean, self.low, self.high)
+        )
+        return Interval(mean=mean, low=low, high=high)
 
 
 class JudgedInterval(Interval):

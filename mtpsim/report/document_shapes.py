@@ -1,7 +1,5 @@
 """What the result document holds on the shape of the drafts."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

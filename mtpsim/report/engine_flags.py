@@ -1,7 +1,5 @@
 """The depth to run as settings of inference engines."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -39,9 +37,6 @@ def engine_flags(depth: int) -> list[EngineFlags]:
 
     Args:
         depth (int): Drafts per round; 0 is off.
-
-    Returns:
-        list[EngineFlags]: One entry per engine.
     """
     if not depth:
         return [
@@ -56,9 +51,7 @@ def engine_flags(depth: int) -> list[EngineFlags]:
         EngineFlags("SGLang", sglang_flags(depth), "flags of sglang.launch_server"),
         EngineFlags("TensorRT-LLM", _trtllm(depth), f"YAML options of trtllm-serve; {older}"),
         EngineFlags(
-            "llama.cpp",
-            llamacpp_flags(depth),
-            "flags of llama-server; --draft-max in older builds",
+            "llama.cpp", llamacpp_flags(depth), "flags of llama-server; --draft-max in older builds"
         ),
     ]
 
@@ -194,6 +187,17 @@ def draft_section(experiment: JsonDict, chosen: JsonDict) -> JsonDict:
     """
     draft: JsonDict = {**(experiment.get("draft") or {}), **chosen.get("draft", {})}
     return draft | {key[6:]: chosen[key] for key in chosen if key.startswith("draft.")}
+
+
+def drafter_note(experiment: JsonDict, points: Sequence[PointResult]) -> str:
+    """What to change in settings for the model's MTP head if the drafts are not its own."""
+    if not any(draft_section(experiment, point.set).get("lengths") for point in points):
+        return ""
+    return (
+        "the run's drafts have random lengths ([draft] lengths), and this configuration drafts "
+        'with the model\'s MTP head: set your drafter in its place, as "method": "ngram" in '
+        "vLLM, and the depth as the most drafts that it proposes"
+    )
 
 
 def nodes_to(depth: int, parents: Sequence[int]) -> int:

@@ -1,7 +1,5 @@
 """The exact answer to an experiment as text, where it takes no time to compute."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from mtpsim.acceptance import Recording

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mtpsim.acceptance import Recording, Source
 from mtpsim.acceptance.base import stationary
-from mtpsim.acceptance.independent import Independent
-from mtpsim.acceptance.mixture import Mixture
-from mtpsim.acceptance.trees import Tree
 from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
-from mtpsim.config.draft import Draft, drafted_source
 from mtpsim.config.experiment import Experiment, Point
-from mtpsim.config.serving import LEAST_REPLICATIONS
+from mtpsim.config.scenarios import scenarios
 from mtpsim.config.simulation import Simulation
 from mtpsim.config.sweep import swept_values
-from mtpsim.config.uncertainty import scenarios
+from mtpsim.engine.block_sizes import FLOOR, unit_of
 from mtpsim.engine.options import WITHIN, core_seconds
-from mtpsim.engine.scheduler import FLOOR, unit_of
 from mtpsim.formula.closed_form import conditional_from
 from mtpsim.latency import CostModel
 from mtpsim.report.exact_text import exact_answer
 from mtpsim.report.formatting import value_text
+
+if TYPE_CHECKING:
+    from mtpsim.acceptance.trees import Tree
+    from mtpsim.config.draft import Draft
 
 TICKS = {"round": "after each round", "token": "after each text position"}
 MOST_STATES = 8  # listed one by one
@@ -45,11 +45,13 @@ def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
     first = points[0].experiment
     chain, draft = first.source, first.draft
     if draft and draft.lengths is not None:  # whose states are a state and a number of drafts
+        from mtpsim.config.draft import drafted_source
+
         chain = drafted_source(first.acceptance, draft)
     found = [
         (
             f"Acceptance: {first.acceptance.model}, depth {chain.depth}",
-            _classes(first) + _acceptance(chain) + rates_are_note(experiment),
+            first.acceptance.describe() + _acceptance(chain) + rates_are_note(experiment),
         ),
         *([("Draft", _draft(draft, first.tree))] if draft and first.tree else []),
         ("Latency", [*first.latency.describe(), *_rounds(first)]),
@@ -153,6 +155,8 @@ def _requests(experiment: Experiment) -> tuple[int, int]:
     if experiment.planned:
         return experiment.planned, experiment.planned
     if experiment.serving:
+        from mtpsim.config.serving import LEAST_REPLICATIONS
+
         return LEAST_REPLICATIONS, experiment.most
     return min(FLOOR * _unit(experiment), s.max_requests), s.max_requests
 
@@ -194,11 +198,6 @@ def _listed(values: Floats) -> str:
     return " ".join(f"{value:.4g}" for value in values)
 
 
-def _classes(experiment: Experiment) -> list[str]:
-    model = experiment.acceptance
-    return model.describe() if isinstance(model, Mixture) else []
-
-
 def _acceptance(source: Source) -> list[str]:
     if isinstance(source, Recording):
         entries = counted(
@@ -232,6 +231,8 @@ def rates_are_note(experiment: Experiment) -> list[str]:
 
     Swept rates are those of the first point.
     """
+    from mtpsim.acceptance.independent import Independent
+
     keys = swept_values(experiment.sweep) if experiment.sweep else {}
     given = "rates_are" in experiment.acceptance.model_fields_set
     if given or keys.keys() & {"acceptance", "acceptance.rates_are"}:

@@ -18,13 +18,7 @@ from mtpsim.common.text import counted, three_digits
 from mtpsim.formula.closed_form import INDIFFERENCE
 
 if TYPE_CHECKING:  # `check` has no document
-    from mtpsim.report.document import (
-        Interval,
-        PointResult,
-        Quantity,
-        ResultDocument,
-        Uncertainty,
-    )
+    from mtpsim.report.document import Interval, PointResult, Quantity, ResultDocument, Uncertainty
 
 Quantities = Literal[
     "accept_length",
@@ -111,7 +105,7 @@ def as_compared(result: ResultDocument) -> ResultDocument:
 def _at_quantile(point: PointResult) -> PointResult:
     if not by_quantile(point) or not point.advice:
         return point
-    ratios = [step and shifted(step, 1) for step in (None, *point.advice.steps)]
+    ratios = [step and step.map(lambda gain: gain + 1) for step in (None, *point.advice.steps)]
     depths = [
         replace(depth, speedup=_bare(depth.objective) or depth.speedup, marginal=_bare(ratio))
         for depth, ratio in zip(point.depths, ratios, strict=True)
@@ -124,7 +118,7 @@ def _bare(cell: Interval | None) -> Quantity | None:
 
     if cell is None:
         return None
-    return Quantity(mean=cell.mean, low=cell.low, high=cell.high, theory=None, exact=None)
+    return Quantity(**vars(cell.map(float)), theory=None, exact=None)
 
 
 def compared_at(result: ResultDocument) -> str:
@@ -364,24 +358,9 @@ def half_width(cell: Interval) -> float:
     return half if half > ROUNDING * max(abs(cell.low), abs(cell.high)) else 0.0
 
 
-def shifted(cell: Interval, by: float) -> Interval:
-    """An interval moved by a number."""
-    from mtpsim.report.document import Interval
-
-    ends = [end + by if known(end) else None for end in (cell.mean, cell.low, cell.high)]
-    return Interval(mean=ends[0], low=ends[1], high=ends[2])
-
-
 def in_percent(cell: Interval | None, zero: float = 0.0) -> Interval | None:
     """An interval as percent of its distance from ``zero``; None where there is none."""
-    from mtpsim.report.document import Interval
-
-    if cell is None:
-        return None
-    mean, low, high = (
-        100 * (end - zero) if known(end) else None for end in (cell.mean, cell.low, cell.high)
-    )
-    return Interval(mean=mean, low=low, high=high)
+    return cell and cell.map(lambda end: 100 * (end - zero))
 
 
 def legible(text: str) -> str:

@@ -1,12 +1,9 @@
 """The closed form's answer for one set of rates and times, as text and as an experiment."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -129,6 +126,8 @@ class QuickAnswer:
 
     def _repr_html_(self) -> str:
         """The answer as text of fixed width, for a notebook."""
+        from html import escape
+
         return f"<pre>{escape(str(self))}</pre>"
 
     def table(self) -> list[str]:

@@ -1,9 +1,8 @@
 """The result document as plain data (``result.json``) and as tidy rows (``result.csv``)."""
 
-from __future__ import annotations
-
 import csv
 import json
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -13,13 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.report.document import (
-    DepthResult,
-    Interval,
-    PointResult,
-    PolicyResult,
-    ResultDocument,
-)
+from mtpsim.report.document import DepthResult, Interval, PointResult, PolicyResult, ResultDocument
 from mtpsim.report.formatting import FIELDS, swept_keys
 from mtpsim.report.serving_document import TIMES, ServedPoint
 
@@ -54,13 +47,13 @@ def _plain(value: Any) -> Any:
         return value
     return {
         key: _plain(one)
-        for name, key in _keys(kind)
+        for name, key in keys_of(kind)
         if (one := getattr(value, name)) is not None or name not in OPTIONAL
     }
 
 
 @cache
-def _keys(kind: type[Any]) -> list[tuple[str, str]]:
+def keys_of(kind: type[Any]) -> list[tuple[str, str]]:
     """Fields of a section, and their keys in the document."""
     return [(field.name, field.name.rstrip("_")) for field in fields(kind)]
 
@@ -110,7 +103,11 @@ def rows(result: ResultDocument) -> list[JsonDict]:
         relative (0.01 is 1 %), and ``break_even_rate`` has its value under ``theory``.
     """
     names = columns(result)
-    tidy: list[JsonDict] = []
+    return [{name: row.get(name) for name in names} for row in _rows(result)]
+
+
+def _rows(result: ResultDocument) -> Iterator[JsonDict]:
+    """The rows one by one, with the keys that each has."""
     for number, point in enumerate(result.points):
         found: list[tuple[JsonDict, list[tuple[str, JsonDict]]]]
         found = [
@@ -124,9 +121,7 @@ def rows(result: ResultDocument) -> list[JsonDict]:
             found += _served(point.serving)
         for owner, cells in found:
             for quantity, cell in cells:
-                row = {"point": number, **point.set, **owner, "quantity": quantity, **cell}
-                tidy.append({name: row.get(name) for name in names})
-    return tidy
+                yield {"point": number, **point.set, **owner, "quantity": quantity, **cell}
 
 
 def _cells(found: DepthResult | PolicyResult, names: tuple[str, ...]) -> list[tuple[str, JsonDict]]:
@@ -184,8 +179,9 @@ def write_csv(result: ResultDocument, path: Path | str) -> Path:
     path = Path(path)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns(result))
-        writer.writerows([_csv_value(value) for value in row.values()] for row in rows(result))
+        writer.writerow(names := columns(result))
+        for row in _rows(result):
+            writer.writerow([_csv_value(row.get(name)) for name in names])
     return path
 
 

@@ -1,6 +1,4 @@
-"""The part of ``mtpsim check`` on a server."""
-
-from __future__ import annotations
+"""The part of ``mtpsim check`` on a server, imported for servers only."""
 
 from typing import Any
 

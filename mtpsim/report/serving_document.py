@@ -4,8 +4,6 @@ An arm is a fixed depth or a policy. All arms of a point have the same arrivals,
 noise. Times are ms, throughputs are per second, shares are fractions.
 """
 
-from __future__ import annotations
-
 from dataclasses import field
 
 from mtpsim.report.document_section import DocumentSection, Interval, JudgedInterval, Number

@@ -5,8 +5,6 @@ depth: equivalence, not absence of significance. Intervals are paired, and simul
 arms at a load.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Recommended depth, how sure that is, and the verdict on each step of depth."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -168,13 +166,11 @@ def judge(gain: Interval, decision: Decision, *, enough: bool = True) -> JudgedI
         decision: thresholds.
         enough: whether there are enough requests for a verdict.
     """
-    ends = gain.mean, gain.low, gain.high
-    mean, low, high = (None if end is None else round(end - 1, DIGITS) for end in ends)
-    verdict = "undecided"
-    if enough and low is not None and high is not None:
+    found, verdict = gain.map(lambda ratio: round(ratio - 1, DIGITS)), "undecided"
+    if enough and found.low is not None and found.high is not None:
         limits = {"essential": decision.essential, "negligible": decision.negligible}
-        verdict = step_verdict(low, high, **limits)
-    return JudgedInterval(mean=mean, low=low, high=high, verdict=verdict)
+        verdict = step_verdict(found.low, found.high, **limits)
+    return JudgedInterval(**vars(found), verdict=verdict)
 
 
 def _figure(cell: Interval, unit: str = "x", least: int = 2) -> str:
@@ -258,8 +254,7 @@ def _next_step(depth: int, steps: Steps, judged: Sequence[JudgedInterval], *, at
         figure = _figure(Interval(mean=loss, low=low, high=high), " %", 1)
         text = f"Depth {depth} is {figure} slower than {than}"
     else:
-        mean, low, high = (100 * end for end in (step.mean, max(step.low, -1), step.high))
-        figure = _figure(Interval(mean=mean, low=low, high=high), " %", 1)
+        figure = _figure(step.map(lambda gain: 100 * max(gain, -1)), " %", 1)
         text = f"Gain of depth {depth} over {than}: {figure}"
     needed, have = steps.break_even[depth - 1], steps.rates[depth - 1]
     if not at_mean:

@@ -5,33 +5,33 @@ batch. So the simulated speedup at one batch, with its interval, carries over to
 ratio of the times. Uncertain inputs are drawn together: each draw has its own yields and times.
 """
 
-from __future__ import annotations
-
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from mtpsim.common.arrays import Floats
 from mtpsim.latency import CostModel
-from mtpsim.report.document import (
-    INPUTS,
-    SIMULATION,
-    BatchCurves,
-    BatchGroup,
-    ScheduleStep,
-    Turn,
-)
+from mtpsim.report.document import INPUTS, SIMULATION, BatchCurves, BatchGroup, ScheduleStep, Turn
 from mtpsim.results.point_data import PointData, number
 from mtpsim.results.uncertainty import joint_draws
 from mtpsim.stats import estimators
 
 KEY = "latency.batch"
+Value = TypeVar("Value")
 GRID = 121  # batches of a curve, evenly spaced in their logarithm
 SCHEDULE_POINTS = 512  # batches evaluated for the schedule; refined where the depth changes
 ROWS = 1000  # least number of curves drawn for the intervals
+
+
+def has_batch(point: PointData) -> bool:
+    """Whether a point of a sweep is interpolated over the batch.
+
+    Its depths are compared by their means, and its times do not depend on outcomes.
+    """
+    return KEY in point.point.set and point.objective is None and point.source.slowdown.ndim < 2
 
 
 def by_batch(points: list[PointData]) -> list[BatchGroup]:
@@ -141,7 +141,11 @@ def _group(group: list[PointData]) -> BatchGroup:
     batches = np.geomspace(min(swept), max(swept), GRID)
     curves = _Curves(group, batches)
     rows = np.array([curves.at(batch) for batch in batches])
-    schedule = list(_schedule(curves, int(np.ceil(min(swept))), int(max(swept))))
+    first, last = int(np.ceil(min(swept))), int(max(swept))
+    schedule = [
+        ScheduleStep(from_=start, to=end, depth=depth)
+        for start, end, depth in constant_ranges(curves.best, first, last, SCHEDULE_POINTS)
+    ]
     over = "" if curves.few else INPUTS if curves.uncertain else SIMULATION
     turns: list[Turn] = []
     for step, after in pairwise(schedule):
@@ -157,27 +161,31 @@ def _group(group: list[PointData]) -> BatchGroup:
     )
 
 
-def _schedule(curves: _Curves, first: int, last: int) -> Iterator[ScheduleStep]:
-    """The fastest depth by whole batches: ``from`` .. ``to``, all included."""
-    if first > last:  # no whole batch between the swept ones
+def constant_ranges(
+    value: Callable[[int], Value], first: int, last: int, looked: int
+) -> Iterator[tuple[int, int, Value]]:
+    """Ranges of the whole numbers ``first`` .. ``last``, both included, of a constant value.
+
+    Args:
+        value (Callable): The value of a number.
+        first (int): The least number.
+        last (int): The greatest number; none is in a range if it is less than ``first``.
+        looked (int): Numbers whose values are computed, evenly spaced in their logarithm; where
+            the value changes between two of them, the change is found by halves.
+
+    Yields:
+        tuple[int, int, Value]: First and last number of a range, and its value.
+    """
+    if first > last:
         return
-    looked = np.unique(np.rint(np.geomspace(first, last, SCHEDULE_POINTS)).astype(int)).tolist()
-    start, depth = first, curves.best(first)
-    for before, after in pairwise(looked):
-        new = curves.best(after)
-        if new != depth:
-            end = _last_of(curves, depth, before, after)
-            yield ScheduleStep(from_=start, to=end, depth=depth)
-            start, depth = end + 1, new
-    yield ScheduleStep(from_=start, to=last, depth=depth)
-
-
-def _last_of(curves: _Curves, depth: int, inside: int, beyond: int) -> int:
-    """The last batch at which ``depth`` is fastest, by halves."""
-    while beyond - inside > 1:
-        middle = (inside + beyond) // 2
-        if curves.best(middle) == depth:
-            inside = middle
-        else:
-            beyond = middle
-    return inside
+    places = np.unique(np.rint(np.geomspace(first, last, looked)).astype(int)).tolist()
+    start, now = first, value(first)
+    for inside, beyond in pairwise(places):
+        new = value(beyond)
+        while new != now and beyond - inside > 1:
+            middle = (inside + beyond) // 2
+            inside, beyond = (middle, beyond) if value(middle) == now else (inside, middle)
+        if new != now:
+            yield start, inside, now
+            start, now = beyond, new
+    yield start, last, now

@@ -1,7 +1,5 @@
 """What differs between two results: inputs, and the answer at each depth."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -129,9 +127,6 @@ def compare(one: ResultDocument, other: ResultDocument) -> ResultComparison:
     Args:
         one (ResultDocument): The result before a change.
         other (ResultDocument): The result after it.
-
-    Returns:
-        ResultComparison: Inputs and answers that differ.
     """
     theirs = {_label(point): point for point in other.points}
     shared = [(point, theirs[_label(point)]) for point in one.points if _label(point) in theirs]
@@ -172,8 +167,8 @@ def _point_change(before: PointResult, after: PointResult) -> PointChange:
         depths=[
             DepthChange(
                 depth=old.depth,
-                before=_interval(old.speedup),
-                after=_interval(new.speedup),
+                before=old.speedup.map(float),
+                after=new.speedup.map(float),
                 change=relative_change(old.speedup, new.speedup),
                 objective_before=old.objective,
                 objective_after=new.objective,
@@ -209,10 +204,6 @@ def _served_changes(before: PointResult, after: PointResult) -> Iterator[ServedC
 
 def _objective(point: PointResult) -> str:
     return point.advice.objective if point.advice else "mean"
-
-
-def _interval(found: Quantity) -> Interval:
-    return Interval(mean=found.mean, low=found.low, high=found.high)
 
 
 def _exact_change(before: Quantity, after: Quantity) -> float | None:

@@ -1,7 +1,5 @@
 """Errors of the closed form by definition of the rates, and dependence between rounds."""
 
-from __future__ import annotations
-
 from itertools import product
 
 import numpy as np
@@ -16,7 +14,6 @@ from mtpsim.report.document import (
     Definitions,
     Diagnostics,
     ExactInterval,
-    Interval,
     JudgedInterval,
     RatesAtDepth,
     Recorded,
@@ -104,7 +101,7 @@ def diagnostics(measured: PointData) -> Diagnostics:
         found.design_effect = ExactInterval(
             exact=exact.design_effect if exact else None, **vars(ends)
         )
-        found.too_narrow = Interval(**{name: value**0.5 for name, value in vars(ends).items()})
+        found.too_narrow = ends.map(lambda value: value**0.5)
     if dependence is not None:
         found.autocorrelation = Autocorrelation(
             requests=dependence.requests,

@@ -16,7 +16,6 @@ from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment, Point
-from mtpsim.engine.policy_player import Log
 from mtpsim.exact.chain_solver import Exact, solve
 from mtpsim.kernels.arrays import RowLayout
 from mtpsim.latency import CompiledLatency
@@ -29,6 +28,7 @@ from mtpsim.stats.estimators import ClosedFormPredictor, Estimates, Tally
 from mtpsim.stats.quantiles import SHARES, Tails
 
 if TYPE_CHECKING:
+    from mtpsim.engine.policy_player import Log
     from mtpsim.engine.scenarios import ScenarioResults
     from mtpsim.engine.simulate import KernelPlan
 
@@ -397,7 +397,7 @@ def drawn_times(experiment: Experiment) -> list[Floats]:
 
 def _single_rounds(latency: CompiledLatency, depth: int, seed: int) -> Floats:
     """``[SAMPLE]`` independent times of a round in ms, without slowdown."""
-    from scipy.special import ndtr
+    from mtpsim.common.special import ndtr
 
     scores = np.random.default_rng(seed).standard_normal((2, SAMPLE))
     rest = np.sqrt(1 - latency.correlation**2)

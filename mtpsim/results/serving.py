@@ -1,7 +1,5 @@
 """The document of a simulated server: estimates of every arm, the best of them, and warnings."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -199,7 +197,7 @@ def _arms(data: ServerData, with_goals: bool, kv_tokens: float | None) -> list[S
             speedup=_optional(speedup, n),
             good=_optional(good, n, SHARE),
             goodput=_optional(goodput, n),
-            accept_length=_shifted(interval(accepted, n, POSITIVE)),
+            accept_length=interval(accepted, n, POSITIVE).map(lambda drafts: drafts + 1),
             bound=arm.bound,
             drafted=arm.drafted,
             kv_use=_optional(kv, n, SHARE),
@@ -251,13 +249,6 @@ def _optional(
     estimates: Estimates | None, index: int, within: tuple[float, float] = POSITIVE
 ) -> Interval | None:
     return None if estimates is None else interval(estimates, index, within)
-
-
-def _shifted(cell: Interval) -> Interval:
-    """One token more than the accepted drafts."""
-    ends = (end + 1 if end is not None else None for end in (cell.mean, cell.low, cell.high))
-    mean, low, high = ends
-    return Interval(mean=mean, low=low, high=high)
 
 
 def quantiles_of(data: ServerData, metric: Metric) -> PooledQuantiles:

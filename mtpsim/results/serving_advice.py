@@ -1,7 +1,5 @@
 """The best arm of a server at each load in words, and the loads at which it changes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,14 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from mtpsim.report.document import Interval, PointResult
-from mtpsim.report.formatting import (
-    bracketed,
-    fixed,
-    in_percent,
-    known,
-    set_label,
-    shared_decimals,
-)
+from mtpsim.report.formatting import bracketed, fixed, in_percent, known, set_label, shared_decimals
 from mtpsim.report.serving_document import LoadGroup, LoadTurn, ServedArm, ServedPoint
 from mtpsim.report.tables.serving import LIMITS, at_load, crossing_text, load_text
 

@@ -1,7 +1,5 @@
 """What to read before using the numbers of a simulated server: load, warm-up, length of a run."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from mtpsim.common.arrays import Floats

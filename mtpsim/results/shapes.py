@@ -7,20 +7,18 @@ number of tokens. Of all trees with so many nodes and levels the best is known
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.acceptance.trees import Tree, Weights, best_first, chain_tree
 from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Experiment
-from mtpsim.latency import CostModel, Table
+from mtpsim.latency import CostModel
 from mtpsim.report.document import Advice
 from mtpsim.report.document_shapes import DraftTree, Shape, ShapeRange, Shapes
+from mtpsim.results.batch_schedule import constant_ranges
 
 MOST_NODES = 64  # of the trees that are compared; more if the experiment drafts more
 MOST_BATCH = 1024
@@ -52,6 +50,8 @@ def shapes_of(experiment: Experiment) -> Shapes | None:
     found, cost = _compared(experiment), experiment.latency
     if found is None:
         return None
+    from mtpsim.latency.costs import Table
+
     first, last = 1, MOST_BATCH
     if isinstance(cost, Table):
         first, last = int(np.ceil(cost.batches[0])), int(cost.batches[-1])
@@ -62,7 +62,12 @@ def shapes_of(experiment: Experiment) -> Shapes | None:
         nodes=found.nodes,
         levels=found.levels,
         by_batch=[found.best(batch) for batch in powers],
-        ranges=_ranges(lambda batch: found.best(batch).kind, first, last),
+        ranges=[
+            ShapeRange(from_=start, to=end, kind=kind)
+            for start, end, kind in constant_ranges(
+                lambda batch: found.best(batch).kind, first, last, LOOKED
+            )
+        ],
     )
 
 
@@ -153,21 +158,3 @@ class _Shapes:
         if cost.draft_overlap:
             draft = np.maximum(draft - verify, 0.0)
         return np.asarray(verify[0] / (verify + draft))
-
-
-def _ranges(kind: Callable[[int], str], first: int, last: int) -> list[ShapeRange]:
-    """The kind of the fastest shape by whole batches ``first`` .. ``last``."""
-    looked: npt.NDArray[np.int64] = np.unique(
-        np.rint(np.geomspace(first, last, LOOKED)).astype(int)
-    )
-    found = [ShapeRange(from_=first, to=last, kind=kind(first))]
-    for before, after in pairwise(looked.tolist()):
-        new = kind(after)
-        if new == found[-1].kind:
-            continue
-        while after - before > 1:
-            middle = (before + after) // 2
-            before, after = (before, middle) if kind(middle) == new else (middle, after)
-        found[-1].to = before
-        found.append(ShapeRange(from_=after, to=last, kind=new))
-    return found

@@ -6,27 +6,27 @@ import time
 from abc import ABC, abstractmethod
 from fractions import Fraction
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from mtpsim import __version__
-from mtpsim.config.experiment import Point
+from mtpsim.config.experiment import Experiment, Point
 from mtpsim.config.hashing import point_hash
-from mtpsim.engine.executors import WorkerPool
-from mtpsim.engine.scheduler import (
+from mtpsim.engine.block_sizes import (
     FLOOR,
     SCHEDULE,
-    BlockRange,
     first_unit,
     is_stored,
     last_block,
     next_check,
     part_edges,
     requests_before,
-    simulate,
 )
+from mtpsim.engine.executors import WorkerPool
+from mtpsim.engine.scheduler import BlockRange, simulate
 from mtpsim.kernels.jit import kernel_hash
 from mtpsim.report.formatting import set_label
 from mtpsim.report.progress import Progress, ProgressCallback
+from mtpsim.runs.directory import BlockStore
 from mtpsim.stats.estimators import Tally
 
 if TYPE_CHECKING:
@@ -39,33 +39,6 @@ SAVE_SECONDS = 1.0  # between two times that blocks in flight are stored
 PROGRESS_SECONDS = 0.2  # between two progress reports, each of which computes a half-width
 
 
-class BlockStore(Protocol):
-    """Storage of the blocks of points."""
-
-    def block_ranges(self, point: str, seed: int) -> list[BlockRange]:
-        """The stored blocks of a point, the fewest requests first."""
-
-    def keep(self, point: str, seed: int, blocks: BlockRange) -> None:
-        """Store blocks of a point."""
-
-    def hold(self, point: str, seed: int, blocks: BlockRange) -> None:
-        """Store blocks of the unfinished point, replacing those stored before."""
-
-
-class NoStore:
-    """Stores nothing."""
-
-    def block_ranges(self, point: str, seed: int) -> list[BlockRange]:
-        """No blocks."""
-        return []
-
-    def keep(self, point: str, seed: int, blocks: BlockRange) -> None:
-        """Do nothing."""
-
-    def hold(self, point: str, seed: int, blocks: BlockRange) -> None:
-        """Do nothing."""
-
-
 class BlockRun(ABC):
     """One point of a run: its blocks, their storage and when to stop.
 
@@ -76,9 +49,6 @@ class BlockRun(ABC):
         of (int): Number of points.
         point (Point): The point.
         on_progress (ProgressCallback): Called with the progress.
-        compiled (Compiled): The point, compiled.
-        most (int): Greatest number of requests, or of replications.
-        precision (float | None): Half-width to reach; None without one.
         part (tuple[int, int]): (i, n): simulate part i of n equal parts of the requests.
     """
 
@@ -91,24 +61,20 @@ class BlockRun(ABC):
         of: int,
         point: Point,
         on_progress: ProgressCallback,
-        *,
-        compiled: Compiled,
-        most: int,
-        precision: float | None,
         part: tuple[int, int] = (1, 1),
     ) -> None:
         self.number, self.of, self.point, self.on_progress = number, of, point, on_progress
-        self.most, self.precision, self._point = most, precision, compiled
+        self._point, self.most, self.precision = self._compile(point.experiment)
         self.simulation = point.experiment.simulation
         self.tally = Tally.empty(self._point.plan.layout.columns)
         self.reached = False
         self.failure: str | None = None
         self.outcomes: ScenarioResults | None = None
-        edges = part_edges(last_block(most, self.unit), part[1])
+        edges = part_edges(last_block(self.most, self.unit), part[1])
         self._first, self._end = edges[part[0] - 1 : part[0] + 1]
         self._last: BlockRange | None = None
         self._checked: list[BlockRange] = []  # at the last two checks of a precision
-        self._reported = self._saved = 0.0
+        self._reported, self._saved = 0.0, time.monotonic() if number else 0.0
 
     @property
     def label(self) -> str:
@@ -130,6 +96,10 @@ class BlockRun(ABC):
     def unit(self) -> int | Fraction:
         """Requests, or replications, per unit of a block."""
         return self._point.plan.unit
+
+    @abstractmethod
+    def _compile(self, experiment: Experiment) -> tuple[Compiled, int, float | None]:
+        """The point compiled, its most requests or replications, and the half-width to reach."""
 
     @abstractmethod
     def half_width(self, tally: Tally) -> float:

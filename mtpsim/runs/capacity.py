@@ -1,7 +1,5 @@
 """The capacity of a server: for each arm the greatest rate of arrivals that meets the goals."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The run directory: stored blocks, and files that are written whole or not at all."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os
@@ -24,13 +22,14 @@ from mtpsim.common.errors import InputError, cannot_write, nearest_file
 from mtpsim.config.experiment import Experiment, load
 from mtpsim.config.hashing import content_hash, seal, to_toml
 from mtpsim.engine.scheduler import BlockRange
+from mtpsim.report.columns import LAYOUT, by_column
 from mtpsim.results.document import Result
 from mtpsim.results.point_data import RoundTimes
 from mtpsim.stats.estimators import Tally
 
 RESULT, TALLIES, HELD, LOCK = "result.json", "tallies.jsonl", "under_way.json", ".lock"
 EXPERIMENT = "experiment.toml"
-INDENTED = 50  # most points of a document that is indented
+INDENTED = 50  # most points of a document that is indented, and not by column
 PACKED = "histograms"  # in records of a server's blocks
 NUMBERS = ("seed", "first", "end", "count", "mean", "comoment", PACKED)  # of a record of blocks
 REPORT = "report.html"
@@ -54,7 +53,21 @@ BROKEN = (
 Key = tuple[str, int]  # a point, as mtpsim.runs.point_run names it, and its seed
 
 
-class Tallies:
+class BlockStore:
+    """Storage of the blocks of points; this one stores nothing."""
+
+    def block_ranges(self, point: str, seed: int) -> list[BlockRange]:
+        """The stored blocks of a point, the fewest requests first."""
+        return []
+
+    def keep(self, point: str, seed: int, blocks: BlockRange) -> None:
+        """Store blocks of a point."""
+
+    def hold(self, point: str, seed: int, blocks: BlockRange) -> None:
+        """Store blocks of the unfinished point, replacing those stored before."""
+
+
+class Tallies(BlockStore):
     """Stored blocks of a run's points.
 
     Blocks at which the stopping rule was checked are appended to ``tallies.jsonl``. The blocks of
@@ -138,11 +151,7 @@ def _range(blocks: BlockRange) -> tuple[int, int, int]:
 
 
 def _text(path: Path) -> str:
-    """Text of a file of records; empty if there is none.
-
-    Raises:
-        InputError: The file can't be read.
-    """
+    """Text of a file of records; empty if there is none."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -200,15 +209,21 @@ def _line(key: Key, blocks: BlockRange) -> str:
     return f'{{"point": {json.dumps(point)}, {numbers[1:-1]}, "check": {check}}}\n'
 
 
+def result_text(result: Result) -> str:
+    """The text of ``result.json``: the document, of a long sweep with its points by column."""
+    long = len(result.data.points) > INDENTED
+    return to_json(by_column(result.data) if long else result.document)
+
+
 def to_json(document: JsonDict) -> str:
     """The result document as JSON text with a checksum; it has no NaN or infinity.
 
     That of a long sweep is not indented, which halves its size.
     """
     sealed = document if "check" in document else {**document, "check": seal(document)}
-    long = len(document.get("points", [])) > INDENTED
-    layout: JsonDict = {"separators": (",", ":")} if long else {"indent": 2}
-    return json.dumps(sealed, **layout, allow_nan=False, ensure_ascii=False) + "\n"
+    long = LAYOUT in document or len(document.get("points", [])) > INDENTED
+    style: JsonDict = {"separators": (",", ":")} if long else {"indent": 2}
+    return json.dumps(sealed, **style, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 @contextmanager
@@ -233,11 +248,7 @@ def reserved(folder: Path) -> Iterator[None]:
 
 
 def _prepare(folder: Path) -> None:
-    """Check that a run can be written, before it is simulated.
-
-    Raises:
-        InputError: The folder can't be created or written to.
-    """
+    """Check that a run can be written, before it is simulated."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -254,11 +265,7 @@ def _prepare(folder: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder; the lock of a killed process ends with it.
-
-    Raises:
-        InputError: Another run is writing to the folder.
-    """
+    """Keep other runs out of a folder; the lock of a killed process ends with it."""
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
@@ -422,9 +429,6 @@ def write_result(folder: Path, experiment: Experiment, result: Result) -> list[P
     finds a torn file, nor a result without its other files. Figures of an earlier result are
     removed before, so that every figure in the folder shows the current result.
 
-    Returns:
-        The files written.
-
     Raises:
         InputError: the disk is full, or the folder is not writable any more.
     """
@@ -433,7 +437,7 @@ def write_result(folder: Path, experiment: Experiment, result: Result) -> list[P
     with _staged(folder) as aside:
         write_csv(result.data, aside / "result.csv")
         (aside / EXPERIMENT).write_text(to_toml(experiment), encoding="utf-8")
-        (aside / RESULT).write_text(to_json(result.document), encoding="utf-8")
+        (aside / RESULT).write_text(result_text(result), encoding="utf-8")
         for name in FIGURES:
             (folder / name).unlink(missing_ok=True)
         return _move(aside, ["result.csv", EXPERIMENT, RESULT], folder)
@@ -441,9 +445,6 @@ def write_result(folder: Path, experiment: Experiment, result: Result) -> list[P
 
 def write_figures(folder: Path, experiment: Experiment, result: Result) -> list[Path]:
     """Draw every figure and ``report.html``, and move them into the run directory.
-
-    Returns:
-        The files written.
 
     Raises:
         InputError: the disk is full, or the folder is not writable any more.

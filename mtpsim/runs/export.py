@@ -7,23 +7,24 @@ server arguments; TensorRT-LLM: ``draft_len_schedule``. All but synthetic accept
 model's own MTP head.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from operator import mul
-from typing import Any
+from typing import Any, TypeVar
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, nearest
 from mtpsim.common.text import counted
 from mtpsim.config.sweep import parse_value
 from mtpsim.report import engine_flags
+from mtpsim.report.document import Advice, BatchGroup, PointResult, ResultDocument
 from mtpsim.report.engine_flags import BatchRange
+from mtpsim.report.serving_document import ServedArm
 from mtpsim.results.document import Result
 
 POLICY = "policy"  # names an arm of a server
+Entry = TypeVar("Entry", PointResult, BatchGroup)
 CHAINS = (
     "the run drafts a tree, and this engine drafts chains: run it with --set draft=none, and "
     "export that"
@@ -47,7 +48,7 @@ def export(result: Result, to: str, chosen: Sequence[str] = ()) -> str:
     if to not in FORMATS:
         known = ", ".join(FORMATS)
         raise _wrong("--to", f"{to!r} is given; it must be one of {known}{nearest(to, FORMATS)}")
-    return FORMATS[to](result.document, dict(_pair(text) for text in chosen))
+    return FORMATS[to](result.data, dict(_pair(text) for text in chosen))
 
 
 def warnings_of(result: Result, chosen: Sequence[str] = ()) -> list[str]:
@@ -56,13 +57,7 @@ def warnings_of(result: Result, chosen: Sequence[str] = ()) -> list[str]:
     wanted.pop(POLICY, None)
     points = [point for point in result.data.points if _fits(point.set, wanted)]
     texts = [text for point in points for text in point.warnings]
-    drafts = (engine_flags.draft_section(result.document["experiment"], p.set) for p in points)
-    if any(draft.get("lengths") for draft in drafts):
-        texts.append(
-            "the run's drafts have random lengths ([draft] lengths), and this configuration drafts "
-            'with the model\'s MTP head: set your drafter in its place, as "method": "ngram" in '
-            "vLLM, and the depth as the most drafts that it proposes"
-        )
+    texts += filter(None, [engine_flags.drafter_note(result.data.experiment, points)])
     texts += [p.serving.sentence for p in points if p.serving and not p.serving.served]
     shapes = [point.advice and point.advice.faster_shape for point in points]
     return list(dict.fromkeys([*texts, *(shape.faster_sentence for shape in shapes if shape)]))
@@ -93,219 +88,211 @@ def _set_text(key: str, value: Any) -> str:
     return f"'{key}={{ {', '.join(f'{k} = {json.dumps(v)}' for k, v in value.items())} }}'"
 
 
-def _one(entries: list[JsonDict], chosen: JsonDict, what: str) -> JsonDict:
-    found = [entry for entry in entries if _fits(entry["set"], chosen)]
+def _one(entries: Sequence[Entry], chosen: JsonDict, what: str) -> Entry:
+    found = [entry for entry in entries if _fits(entry.set, chosen)]
     if len(found) == 1:
         return found[0]
     known = "; ".join(
-        ", ".join(_set_text(key, value) for key, value in entry["set"].items())
+        ", ".join(_set_text(key, value) for key, value in entry.set.items())
         for entry in found or entries
     )
     advice = f"choose one of: {known}" if known else "the run has no sweep, so leave --set out"
     raise _wrong("--set", f"{len(found)} {what} match; {advice}")
 
 
-def _schedule(document: JsonDict, chosen: JsonDict) -> list[BatchRange]:
-    if document["points"] and document["points"][0].get("serving"):
-        if _tree(document, _point(document, chosen)):
+def _schedule(result: ResultDocument, chosen: JsonDict) -> list[BatchRange]:
+    """Depths by batch, from 1 on; of a server by running requests."""
+    if _is_served(result):
+        if _tree(result, _point(result, chosen)):
             raise _wrong("--to", CHAINS)
-        return _served_schedule(document, chosen)
-    groups: list[JsonDict] = document.get("by_batch") or []
-    if not groups:
-        raise _wrong("--to", f"needs a result with a sweep over `latency.batch`: {_how(document)}")
-    for point in document["points"]:
-        _require_advice(point)
-        if _tree(document, point):
-            raise _wrong("--to", CHAINS)
-    entries = _one(groups, chosen, "groups of batches")["schedule"]
-    schedule = [(entry["from"], entry["to"], entry["depth"]) for entry in entries]
-    first = schedule[0][0] if schedule else "no whole number"
-    if first != 1:
-        raise _wrong("--to", f"the sweep starts at a batch of {first}; engines need it from 1 on")
+        schedule = _served_schedule(result, chosen)
+    elif not result.by_batch:
+        raise _wrong("--to", f"needs a result with a sweep over `latency.batch`: {_how(result)}")
+    else:
+        for point in result.points:
+            _advice(point)
+            if _tree(result, point):
+                raise _wrong("--to", CHAINS)
+        group = _one(result.by_batch, chosen, "groups of batches")
+        schedule = [(step.from_, step.to, step.depth) for step in group.schedule]
+        first = schedule[0][0] if schedule else "no whole number"
+        if first != 1:
+            raise _wrong(
+                "--to", f"the sweep starts at a batch of {first}; engines need it from 1 on"
+            )
     if not any(depth for *_, depth in schedule):
         raise _wrong("--to", "MTP is off at every batch: there is nothing to set")
     return schedule
 
 
-def _point(document: JsonDict, chosen: JsonDict) -> JsonDict:
+def _is_served(result: ResultDocument) -> bool:
+    return any(point.serving for point in result.points)
+
+
+def _point(result: ResultDocument, chosen: JsonDict) -> PointResult:
     """The chosen point; of a server ``policy`` names an arm, not a point."""
-    points = document["points"]
-    served = points and points[0].get("serving")
+    served = _is_served(result)
     swept = {key: value for key, value in chosen.items() if not (served and key == POLICY)}
-    return _one(points, swept, "points")
+    return _one(result.points, swept, "points")
 
 
-def _served_arm(document: JsonDict, chosen: JsonDict) -> JsonDict:
+def _served_arm(point: PointResult, chosen: JsonDict) -> ServedArm:
     """The arm of a server that ``policy`` names, or the best one."""
-    served = _point(document, chosen)["serving"]
-    arms = {arm["name"]: arm for arm in served["arms"]}
-    name = str(chosen.get(POLICY, served["best"]))
+    assert point.serving is not None
+    arms = {arm.name: arm for arm in point.serving.arms}
+    name = str(chosen.get(POLICY, point.serving.best))
     if name not in arms:
         known = ", ".join(arms)
         raise _wrong("--set", f"{name!r} is given; it must be one of {known}{nearest(name, arms)}")
-    arm: JsonDict = arms[name]
-    return arm
+    return arms[name]
 
 
-def _served_depth(document: JsonDict, chosen: JsonDict) -> int:
-    arm = _served_arm(document, chosen)
-    if arm["depth"] is None:
+def _served_depth(arm: ServedArm) -> int:
+    if arm.depth is None:
         _require_depths(arm)
         raise _wrong(
             "--to",
-            f"{arm['name']} has several depths, and this format takes one: choose a fixed depth by "
+            f"{arm.name} has several depths, and this format takes one: choose a fixed depth by "
             '--set "policy=depth K", or export depths by batch (vllm-schedule, trtllm)',
         )
-    if not arm["depth"]:
+    if not arm.depth:
         raise _wrong("--to", "the best depth is 0 (MTP off): there is nothing to set")
-    return int(arm["depth"])
+    return arm.depth
 
 
-def _require_depths(arm: JsonDict) -> None:
+def _require_depths(arm: ServedArm) -> None:
     """Refuse a rule that shares a budget of drafts: it has a depth at no batch."""
-    if arm.get("drafted"):
+    if arm.drafted:
         raise _wrong(
             "--to",
-            f"{arm['name']} shares a budget of drafts between requests and has no depth by batch: "
+            f"{arm.name} shares a budget of drafts between requests and has no depth by batch: "
             "only vLLM verifies so (--to vllm)",
         )
 
 
-def _served_schedule(document: JsonDict, chosen: JsonDict) -> list[BatchRange]:
+def _served_schedule(result: ResultDocument, chosen: JsonDict) -> list[BatchRange]:
     """Depths by running requests that a policy used, rounded; between them that of the fewer."""
-    arm = _served_arm(document, chosen)
+    arm = _served_arm(_point(result, chosen), chosen)
     _require_depths(arm)
-    most = int(document["experiment"]["serving"]["max_requests"])
-    used = arm["depths"] or [{"running": 1, "depth": _served_depth(document, chosen)}]
-    schedule = engine_flags.running_ranges([(one["running"], one["depth"]) for one in used], most)
-    if not any(depth for *_, depth in schedule):
-        raise _wrong("--to", "MTP is off at every batch: there is nothing to set")
-    return schedule
+    used = [(one.running, one.depth) for one in arm.depths] or [(1, float(_served_depth(arm)))]
+    return engine_flags.running_ranges(used, int(result.experiment["serving"]["max_requests"]))
 
 
-def _how(document: JsonDict) -> str:
+def _how(result: ResultDocument) -> str:
     """How to add a sweep over the batch to the experiment."""
     sweep = 'add `[sweep]` with `"latency.batch" = [1, 16, 64, 256]`, from 1 to the greatest batch'
     again = "to the experiment, and run it again"
-    if "batch" in document["experiment"]["latency"]:
+    if "batch" in result.experiment["latency"]:
         return f"{sweep}, {again}"
     return f"give [latency] a cost model, which `mtpsim fit` makes of step times; {sweep}, {again}"
 
 
-def _tree(document: JsonDict, point: JsonDict) -> JsonDict | None:
+def _tree(result: ResultDocument, point: PointResult) -> JsonDict | None:
     """The section ``[draft]`` of a point whose drafts are a tree, not a chain; else None."""
-    parents = (point.get("tree") or {}).get("parents", [])
-    if parents == list(range(len(parents))):
+    if point.tree is None or point.tree.is_chain:
         return None
-    return engine_flags.draft_section(document["experiment"], point["set"])
+    return engine_flags.draft_section(result.experiment, point.set)
 
 
-def _depth_and_survival(
-    document: JsonDict, chosen: JsonDict, *, tree: bool = False
-) -> tuple[int, list[float]]:
-    """The advised depth of a point, and P(1..j accepted) at that depth; ``tree``: also of one."""
-    point = _point(document, chosen)
-    if _tree(document, point) and not tree:
+def _depth(
+    result: ResultDocument, chosen: JsonDict, *, tree: bool = False
+) -> tuple[int, PointResult]:
+    """The depth to run at the chosen point, and the point; ``tree``: also of a tree."""
+    point = _point(result, chosen)
+    if _tree(result, point) and not tree:
         raise _wrong("--to", CHAINS)
-    if point.get("serving"):
-        return _served_depth(document, chosen), []
-    _require_advice(point)
-    depth = int(point["advice"]["depth"])
-    if not depth:
-        raise _wrong("--to", "the advice is depth 0 (MTP off): there is nothing to set")
-    rates = point["diagnostics"]["rates_by_depth"][depth - 1]["mean"]
-    return depth, [round(rate, 6) for rate in accumulate(rates, mul)]
+    if point.serving:
+        return _served_depth(_served_arm(point, chosen)), point
+    if depth := _advice(point).depth:
+        return depth, point
+    raise _wrong("--to", "the advice is depth 0 (MTP off): there is nothing to set")
 
 
-def _require_advice(point: JsonDict) -> None:
-    """Refuse a point at which the run recommends no depth, and give its reason."""
-    advice = point["advice"]
-    if advice.get("requests_needed") or not advice.get("times_known", True):
-        raise _wrong("--to", f"the run recommends no depth: {advice['sentence']}")
+def _advice(point: PointResult) -> Advice:
+    """The advice of a point; a point at which the run recommends no depth is refused."""
+    advice = point.advice
+    if advice is None or advice.recommended is None:
+        raise _wrong("--to", f"the run recommends no depth: {advice.sentence if advice else ''}")
+    return advice
 
 
 def _json(value: JsonDict) -> str:
-    return json.dumps(value, indent=2) + "\n"
+    return json.dumps({"speculative_config": value}, indent=2) + "\n"
 
 
-def vllm(document: JsonDict, chosen: JsonDict) -> str:
+def vllm(result: ResultDocument, chosen: JsonDict) -> str:
     """The advised depth of a point, or adaptive verification."""
-    if drafted := _adaptive(document, chosen):
-        return _json({"speculative_config": engine_flags.adaptive_config(drafted)})
-    depth, _ = _depth_and_survival(document, chosen)
-    return _json({"speculative_config": engine_flags.vllm_config(depth)})
+    if drafted := _adaptive(result, chosen):
+        return _json(engine_flags.adaptive_config(drafted))
+    return _json(engine_flags.vllm_config(_depth(result, chosen)[0]))
 
 
-def _adaptive(document: JsonDict, chosen: JsonDict) -> int:
+def _adaptive(result: ResultDocument, chosen: JsonDict) -> int:
     """Drafts per request of a rule that shares a budget as vLLM does; 0 for another arm."""
-    if not (document["points"] and document["points"][0].get("serving")):
+    arm = _served_arm(_point(result, chosen), chosen) if _is_served(result) else None
+    if arm is None or not arm.drafted:
         return 0
-    arm = _served_arm(document, chosen)
-    if not arm.get("drafted"):
-        return 0
-    rules = document["experiment"]["serving"]["policies"]
-    if not engine_flags.is_vllm_adaptive(rules, arm["name"], bound=arm["bound"]):
+    rules = result.experiment["serving"]["policies"]
+    if not engine_flags.is_vllm_adaptive(rules, arm.name, bound=arm.bound):
         raise _wrong(
             "--to",
-            f"{arm['rule']} is given; vLLM's adaptive verification is the rule budget with "
+            f"{arm.rule} is given; vLLM's adaptive verification is the rule budget with "
             'search = "global" and stale = 1',
         )
-    return int(arm["drafted"])
+    return arm.drafted
 
 
-def vllm_schedule(document: JsonDict, chosen: JsonDict) -> str:
+def vllm_schedule(result: ResultDocument, chosen: JsonDict) -> str:
     """Depth by ranges of the batch, both ends included."""
-    return _json({"speculative_config": engine_flags.vllm_schedule(_schedule(document, chosen))})
+    return _json(engine_flags.vllm_schedule(_schedule(result, chosen)))
 
 
-def vllm_synthetic(document: JsonDict, chosen: JsonDict) -> str:
-    """Survival rates for synthetic acceptance, without a draft model."""
-    depth, survival = _depth_and_survival(document, chosen)
-    if not survival:
+def vllm_synthetic(result: ResultDocument, chosen: JsonDict) -> str:
+    """P(1..j accepted) at the advised depth for synthetic acceptance, without a draft model."""
+    depth, point = _depth(result, chosen)
+    if not point.diagnostics:
         raise _wrong("--to", "a server's result has no acceptance rates by position")
+    rates = [rate or 0.0 for rate in point.diagnostics.rates_by_depth[depth - 1].mean]
     config = {
         "num_speculative_tokens": depth,
         "rejection_sample_method": "synthetic",
-        "synthetic_acceptance_rates": survival,
+        "synthetic_acceptance_rates": [round(rate, 6) for rate in accumulate(rates, mul)],
     }
-    return _json({"speculative_config": config})
+    return _json(config)
 
 
-def sglang(document: JsonDict, chosen: JsonDict) -> str:
+def sglang(result: ResultDocument, chosen: JsonDict) -> str:
     """Server arguments for a chain of drafts of the advised depth, or for a tree by ``topk``."""
-    depth, _ = _depth_and_survival(document, chosen, tree=True)
-    point = _point(document, chosen)
-    draft = _tree(document, point)
-    if not draft:
+    depth, point = _depth(result, chosen, tree=True)
+    draft = _tree(result, point)
+    if not draft or not point.tree:
         return f"{engine_flags.sglang_flags(depth)}\n"
     if draft["tree"] != "topk":
         raise _wrong("--to", 'the run drafts a tree, and SGLang drafts those of tree = "topk"')
-    shape = (point.get("advice") or {}).get("faster_shape")  # a server has none
-    own = point["depths"][depth]["speedup"]["exact"] if shape else 0.0
-    if shape and shape["chain_speedup"] > own:
-        chain = shape["chain_depth"]
+    shape = point.advice and point.advice.faster_shape  # a server has none
+    own = point.depths[depth].speedup.exact or 0.0 if shape else 0.0
+    if shape and shape.chain_speedup > own:
         raise _wrong(
             "--to",
             f"the run drafts a tree of {own:.3f}x at depth {depth}, and a chain of "
-            f"{counted(chain, 'draft')} is faster, {shape['chain_speedup']:.3f}x (exact): "
-            f"{engine_flags.sglang_flags(chain)}",
+            f"{counted(shape.chain_depth, 'draft')} is faster, {shape.chain_speedup:.3f}x (exact): "
+            f"{engine_flags.sglang_flags(shape.chain_depth)}",
         )
-    nodes = engine_flags.nodes_to(depth, point["tree"]["parents"])
+    nodes = engine_flags.nodes_to(depth, point.tree.parents)
     return f"{engine_flags.sglang_flags(depth, draft['topk'], nodes)}\n"
 
 
-def llamacpp(document: JsonDict, chosen: JsonDict) -> str:
+def llamacpp(result: ResultDocument, chosen: JsonDict) -> str:
     """Server arguments for drafts of the advised depth."""
-    depth, _ = _depth_and_survival(document, chosen)
-    return f"{engine_flags.llamacpp_flags(depth)}\n"
+    return f"{engine_flags.llamacpp_flags(_depth(result, chosen)[0])}\n"
 
 
-def trtllm(document: JsonDict, chosen: JsonDict) -> str:
+def trtllm(result: ResultDocument, chosen: JsonDict) -> str:
     """YAML: greatest batch of each draft length; no drafts above the last one."""
-    return f"{engine_flags.trtllm_schedule(_schedule(document, chosen))}\n"
+    return f"{engine_flags.trtllm_schedule(_schedule(result, chosen))}\n"
 
 
-FORMATS: dict[str, Callable[[JsonDict, JsonDict], str]] = {
+FORMATS: dict[str, Callable[[ResultDocument, JsonDict], str]] = {
     "vllm": vllm,
     "vllm-schedule": vllm_schedule,
     "vllm-synthetic": vllm_synthetic,

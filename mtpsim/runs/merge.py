@@ -1,7 +1,5 @@
 """Merge runs: the tallies of stored blocks added, each block of each seed once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -10,12 +8,13 @@ from mtpsim.common.errors import InputError
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment, Point
 from mtpsim.config.hashing import point_hash, work_hash
-from mtpsim.engine.scheduler import BlockRange, last_block, part_edges
+from mtpsim.engine.block_sizes import last_block, part_edges
+from mtpsim.engine.scheduler import BlockRange
 from mtpsim.report.progress import ignore_progress
 from mtpsim.results.document import Result
 from mtpsim.runs.block_run import code_hash, name_of
 from mtpsim.runs.directory import EXPERIMENT, TALLIES, Tallies, read_run
-from mtpsim.runs.run import RunStart, block_run, result_of
+from mtpsim.runs.run import RunStart, block_run, estimated, result_of
 from mtpsim.stats.estimators import Tally
 
 
@@ -121,7 +120,7 @@ def merge(folders: list[Path], command: list[str] | None = None) -> Merged:
         for text in lacks:
             missing.setdefault(text, []).append(number + 1)
         if point_run.tally.count > 1:
-            done.append(point_run.data(interrupted=bool(lacks)))
+            done.append(estimated(point_run.data(interrupted=bool(lacks))))
     if not done:
         _refuse(folders[0], _nothing([run.tallies for run in runs]))
     provenance = start.provenance("merge")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mtpsim.acceptance import Recording
 from mtpsim.acceptance.recording import play
 from mtpsim.common.arrays import Floats
-from mtpsim.config.experiment import Point
-from mtpsim.engine.policy_player import Log
+from mtpsim.config.experiment import Experiment
 from mtpsim.engine.round_traces import record_requests
 from mtpsim.engine.scheduler import half_width
 from mtpsim.engine.simulate import (
@@ -21,50 +20,35 @@ from mtpsim.engine.simulate import (
     sample_rows,
     tails,
 )
-from mtpsim.report.progress import ProgressCallback
 from mtpsim.results.point_data import PointData, theory_of
 from mtpsim.runs.block_run import BlockRun
 from mtpsim.stats.autocorrelation import Dependence, dependence, sample_size
 from mtpsim.stats.control_variates import controlled, controls_of
-from mtpsim.stats.estimators import Estimates, Tally
+from mtpsim.stats.estimators import Estimates, RepeatedTally, Tally
 from mtpsim.stats.quantiles import Tails, quantile_speedups
+
+if TYPE_CHECKING:
+    from mtpsim.engine.compiled import Compiled
+    from mtpsim.engine.policy_player import Log
 
 CONTROLLED = ("speedup", "marginal", "difference")  # quantities that control variates may narrow
 LOGGED, LOGGED_ROUNDS = 512, 400  # requests and rounds in the log of the policies
+MOST_TEXTS = 10_000  # of which the dependence is remembered
 
 
 class PointRun(BlockRun):
     """One point of a run of single requests; arguments as of :class:`BlockRun`."""
 
-    def __init__(
-        self,
-        number: int,
-        of: int,
-        point: Point,
-        on_progress: ProgressCallback,
-        part: tuple[int, int] = (1, 1),
-    ) -> None:
-        simulation, self.compiled = point.experiment.simulation, compile_point(point.experiment)
-        super().__init__(
-            number,
-            of,
-            point,
-            on_progress,
-            compiled=self.compiled,
-            most=simulation.requests or simulation.max_requests,
-            precision=simulation.precision,
-            part=part,
-        )
+    def _compile(self, experiment: Experiment) -> tuple[Compiled, int, float | None]:
+        simulation, self.compiled = experiment.simulation, compile_point(experiment)
         self.plan, self.scale = self.compiled.plan, simulation.scale
-        self._theory = theory_of(point.experiment, self.compiled.latency)
+        self._theory = theory_of(experiment, self.compiled.latency)
         self._controls = None
         if simulation.control_variates and simulation.precision_of in CONTROLLED:
             self._controls = controls_of(
-                self.compiled.source,
-                self.compiled.latency,
-                self.plan.layout,
-                simulation.horizon,
+                self.compiled.source, self.compiled.latency, self.plan.layout, simulation.horizon
             )
+        return self.compiled, simulation.requests or simulation.max_requests, simulation.precision
 
     def half_width(self, tally: Tally) -> float:
         """Greatest half-width over all depths of the quantity of the stopping rule."""
@@ -81,7 +65,7 @@ class PointRun(BlockRun):
             plan=self.plan,
             source=self.compiled.source,
             latency=self.compiled.latency,
-            tally=self.tally,
+            tally=RepeatedTally(**vars(self.tally)),
             precision_reached=self.reached if self.simulation.precision else None,
             interrupted=interrupted,
             dependence=self._dependence(),
@@ -131,9 +115,8 @@ class PointRun(BlockRun):
             rounds,
             self._first_request,
             self.simulation.confidence,
-            self.plan,
         )
-        return _dependence_of(traced)
+        return _dependence_of(traced, self.plan)
 
 
 @dataclass(frozen=True)
@@ -145,10 +128,16 @@ class TracedRequests:
     rounds: int
     first: int
     confidence: float
-    plan: KernelPlan = field(compare=False)
 
 
-@lru_cache(maxsize=8)
-def _dependence_of(traced: TracedRequests) -> Dependence | None:
-    counts = record_requests(traced.plan, traced.count, traced.rounds, traced.first)
-    return dependence(counts, traced.confidence)
+_dependences: dict[TracedRequests, Dependence | None] = {}
+
+
+def _dependence_of(traced: TracedRequests, plan: KernelPlan) -> Dependence | None:
+    """Their dependence, computed once; a plan would keep a megabyte of tables in a cache."""
+    if traced not in _dependences:
+        if len(_dependences) >= MOST_TEXTS:
+            _dependences.clear()
+        counts = record_requests(plan, traced.count, traced.rounds, traced.first)
+        _dependences[traced] = dependence(counts, traced.confidence)
+    return _dependences[traced]

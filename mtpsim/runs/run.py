@@ -6,11 +6,12 @@ import platform
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import mtpsim.common.special  # noqa: F401 # before any thread imports scipy
 from mtpsim import __version__
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError
@@ -20,20 +21,24 @@ from mtpsim.engine.executors import WorkerPool, open_pool
 from mtpsim.engine.interrupts import interruptible
 from mtpsim.engine.options import TIMEOUT, ExecutorChoice
 from mtpsim.engine.scheduler import BlockFailedError, NoWorkersError, WorkerMismatchError
-from mtpsim.engine.server_data import ServerData
 from mtpsim.kernels.jit import kernel_hash
-from mtpsim.report.document import ResultDocument
+from mtpsim.report.document import PointResult, ResultDocument
 from mtpsim.report.progress import Progress, ProgressCallback, ignore_progress
 from mtpsim.results.batch_schedule import by_batch
-from mtpsim.results.document import Result, point_results
+from mtpsim.results.document import Result
+from mtpsim.results.estimated_point import EstimatedPoint, estimate_point, judged_together
 from mtpsim.results.point_data import PointData, RoundTimes
-from mtpsim.results.serving import served_by_load, served_result
 from mtpsim.results.shapes import shapes_of
-from mtpsim.runs.block_run import BlockRun, BlockStore, NoStore
+from mtpsim.runs.block_run import BlockRun
+from mtpsim.runs.directory import BlockStore
 from mtpsim.runs.point_run import PointRun
 
 if TYPE_CHECKING:
     from mtpsim.engine.scenarios import Scenarios
+    from mtpsim.engine.server_data import ServerData
+    from mtpsim.report.serving_document import LoadGroup
+
+BACKLOG = 4  # points whose documents are not finished
 
 
 def run(
@@ -109,10 +114,15 @@ def run(
             block_run(number, points, on_progress or ignore_progress, part=part)
             for number in range(len(points))
         )
-        done, failures, stop = _simulate_all(runs, scenarios, pool, saved or NoStore())
+        done, failures, stop = _simulate_all(runs, scenarios, pool, saved or BlockStore())
     if not done:
         raise stop or NoWorkersError("; ".join(failures) or "there are fewer than two requests")
     return result_of(experiment, done, start.provenance(pool.name), len(points), failures)
+
+
+def estimated(data: PointData | ServerData) -> EstimatedPoint | ServerData:
+    """The document of a point of single requests; one of a server needs all points."""
+    return estimate_point(data) if isinstance(data, PointData) else data
 
 
 def block_run(
@@ -147,30 +157,38 @@ def _callback_of(watcher: Any) -> ProgressCallback:
 
 
 def _scenarios(experiment: Experiment) -> Scenarios | None:
+    recorded = experiment.source.hidden_chain is None
+    if not (experiment.uncertainty or experiment.robust or recorded):
+        return None
     from mtpsim.engine.scenarios import has_scenarios, scenarios_of
 
     return scenarios_of(experiment) if has_scenarios(experiment) else None
 
 
 def _simulate_all(
-    runs: Iterator[BlockRun],
-    scenarios: list[Scenarios | None],
-    pool: WorkerPool,
-    saved: BlockStore,
-) -> tuple[list[PointData | ServerData], list[str], BaseException | None]:
-    """Simulate point by point: the data, failures in words, and what stopped the run early."""
-    done: list[PointData | ServerData] = []
+    runs: Iterator[BlockRun], scenarios: list[Scenarios | None], pool: WorkerPool, saved: BlockStore
+) -> tuple[list[EstimatedPoint | ServerData], list[str], BaseException | None]:
+    """Simulate point by point: documents, failures in words, and what stopped the run early.
+
+    Documents are made in another thread while the next points are simulated.
+    """
+    done: list[Future[EstimatedPoint | ServerData]] = []
     failures: list[str] = []
-    for point_run, some in zip(runs, scenarios, strict=True):
-        stop = _simulate(point_run, some, pool, saved)
-        if point_run.failure:
-            name = f"{point_run.label}: " if point_run.label else ""
-            failures.append(name + point_run.failure)
-        if point_run.tally.count > 1:
-            done.append(point_run.data(interrupted=bool(stop or point_run.failure)))
-        if stop:
-            return done, failures, stop
-    return done, failures, None
+    stop = None
+    with ThreadPoolExecutor(1) as documents:
+        for point_run, some in zip(runs, scenarios, strict=True):
+            stop = _simulate(point_run, some, pool, saved)
+            if point_run.failure:
+                name = f"{point_run.label}: " if point_run.label else ""
+                failures.append(name + point_run.failure)
+            if point_run.tally.count > 1:
+                data = point_run.data(interrupted=bool(stop or point_run.failure))
+                done.append(documents.submit(estimated, data))
+            if len(done) > BACKLOG:
+                done[-BACKLOG].result()  # a long sweep needs the memory of a few points
+            if stop:
+                break
+        return [one.result() for one in done], failures, stop
 
 
 def _simulate(
@@ -220,26 +238,37 @@ class RunStart:
 
 def result_of(
     experiment: Experiment,
-    done: list[PointData | ServerData],
+    done: list[EstimatedPoint | ServerData],
     provenance: JsonDict,
     points: int,
     failures: list[str],
 ) -> Result:
     """The result of the simulated points, of ``points`` points in all."""
-    single = [point for point in done if isinstance(point, PointData)]
-    served = [point for point in done if isinstance(point, ServerData)]
-    points_served = [served_result(point) for point in served]
-    by_mean = all(point.objective is None for point in single)
-    random = any(point.source.slowdown.ndim == 2 for point in single)  # times depend on outcomes
+    single = [point for point in done if isinstance(point, EstimatedPoint)]
+    points_served, by_load = _served(done) if len(single) < len(done) else ([], None)
+    swept = [point.by_batch for point in single if point.by_batch]
+    found = [*judged_together(single), *points_served]
     document = ResultDocument(
         mtpsim=__version__,
         experiment=experiment.model_dump(mode="json"),
         provenance=provenance,
-        complete=len(done) == points and not any(point.interrupted for point in done),
+        complete=len(done) == points and not any(point.interrupted for point in found),
         failures=failures,
-        points=[*point_results(single), *points_served],
-        by_batch=by_batch(single) if experiment.sweep and by_mean and not random else [],
-        by_load=served_by_load(served, points_served) if served else None,
+        points=found,
+        by_batch=by_batch(swept) if len(swept) == len(single) else [],
+        by_load=by_load,
         shapes=shapes_of(single[0].experiment) if single else None,
     )
     return Result(document, RoundTimes([point.experiment for point in single]))
+
+
+def _served(
+    done: list[EstimatedPoint | ServerData],
+) -> tuple[list[PointResult], list[LoadGroup] | None]:
+    """Results of the points of a server, and loads side by side."""
+    from mtpsim.engine.server_data import ServerData
+    from mtpsim.results.serving import served_by_load, served_result
+
+    served = [point for point in done if isinstance(point, ServerData)]
+    results = [served_result(point) for point in served]
+    return results, served_by_load(served, results)

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from mtpsim.config.experiment import Point
+from mtpsim.config.experiment import Experiment, Point
 from mtpsim.config.serving import LEAST_REPLICATIONS, Serving
 from mtpsim.engine.executors import WorkerPool
 from mtpsim.engine.scheduler import relative
 from mtpsim.engine.server import compile_server, timelines_of
 from mtpsim.engine.server_data import ServerData, ServerLayout, Timeline, quantity
 from mtpsim.kernels.server_layout import SHARES, Metric
-from mtpsim.report.progress import Progress, ProgressCallback
+from mtpsim.report.progress import Progress
 from mtpsim.results.serving import quantiles_of
-from mtpsim.runs.block_run import BlockRun, BlockStore, NoStore
+from mtpsim.runs.block_run import BlockRun
 from mtpsim.runs.capacity import capacity_of
+from mtpsim.runs.directory import BlockStore
 from mtpsim.stats.estimators import Tally, delta_method
 from mtpsim.stats.root_search import Root
+
+if TYPE_CHECKING:
+    from mtpsim.engine.compiled import Compiled
 
 
 class ServerRun(BlockRun):
@@ -34,29 +38,13 @@ class ServerRun(BlockRun):
     with_capacity = False
     units = "replication"
 
-    def __init__(
-        self,
-        number: int,
-        of: int,
-        point: Point,
-        on_progress: ProgressCallback,
-        part: tuple[int, int] = (1, 1),
-    ) -> None:
-        serving = point.experiment.serving
+    def _compile(self, experiment: Experiment) -> tuple[Compiled, int, float | None]:
+        serving = experiment.serving
         assert serving is not None  # the caller has asked
         self.serving: Serving = serving
         self._capacity: tuple[Root, ...] = ()
-        self.compiled = compile_server(point.experiment)
-        super().__init__(
-            number,
-            of,
-            point,
-            on_progress,
-            compiled=self.compiled,
-            most=serving.most_replications,
-            precision=serving.precision,
-            part=part,
-        )
+        self.compiled = compile_server(experiment)
+        return self.compiled, serving.most_replications, serving.precision
 
     def run(self, pool: WorkerPool, store: BlockStore) -> None:
         """Simulate the point, then search the capacity of each arm."""
@@ -68,7 +56,7 @@ class ServerRun(BlockRun):
 
         def simulate(point: Point) -> ServerData:
             run = ServerRun(0, 1, point, lambda _: None)
-            run.run(pool, NoStore())
+            run.run(pool, BlockStore())
             return run._data()
 
         for number, arm in enumerate(arms):

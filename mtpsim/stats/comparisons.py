@@ -201,7 +201,7 @@ def _choice(
     limits: tuple[float, float],
     freedom: float = np.inf,
 ) -> Choice:
-    from scipy.special import stdtrit
+    from mtpsim.common.special import stdtrit
 
     confidence, indifference = limits
     to = _differences(values, draws, scales, range(len(values)), confidence)
@@ -304,7 +304,7 @@ class RelativeError:
 
         (1 - confidence) / 2 or less if the interval lies within epsilon, or outside it.
         """
-        from scipy.special import stdtr
+        from mtpsim.common.special import stdtr
 
         margin = abs(self.epsilon - abs(self.mean))
         error = self.half_width / self.quantile
@@ -314,7 +314,7 @@ class RelativeError:
 
     def at_level(self, tests: int) -> RelativeError:
         """The same error with its interval at the level of the first of ``tests`` tests (Holm)."""
-        from scipy.special import stdtrit
+        from mtpsim.common.special import stdtrit
 
         level = (1 - self.confidence) / 2 / tests
         quantile = float(stdtrit(self.requests - 1, 1 - level))
@@ -339,7 +339,7 @@ class RelativeError:
         Student's quantile becomes smaller with them, which matters if requests are few. None if no
         number is enough: the error is at the tolerance itself.
         """
-        from scipy.special import ndtri, stdtrit
+        from mtpsim.common.special import ndtri, stdtrit
 
         margin = abs(self.epsilon - abs(self.mean))
         if margin == 0 or not np.isfinite(self.half_width / margin):

@@ -5,8 +5,6 @@ table, tokens and rounds at depth M from the solved chain. The closed form under
 them, and estimates of its errors do not use them.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -92,7 +90,7 @@ def controlled(tally: Tally, controls: Controls) -> Tally:
         requests, or if the controls are implausibly far from their means (as in a sample that
         misses rare long rounds), or so far that a mean of tokens or ms would not be positive.
     """
-    from scipy.special import fdtrc
+    from mtpsim.common.special import fdtrc
 
     rounding = ROUNDING * tally.count * tally.mean**2
     varies = (np.diag(tally.comoment) > rounding)[controls.columns]

@@ -109,6 +109,21 @@ class Tally:
 
 
 @dataclass(frozen=True)
+class RepeatedTally(Tally):
+    """A tally of which many quantities are estimated: what their estimates share is kept."""
+
+    @cached_property
+    def nudged(self) -> tuple[Floats, Floats]:
+        """As of any tally."""
+        return super().nudged
+
+    @cached_property
+    def covariance_of_mean(self) -> Floats:
+        """As of any tally."""
+        return super().covariance_of_mean
+
+
+@dataclass(frozen=True)
 class Estimates:
     """Estimates of Q quantities, with their covariance.
 
@@ -168,7 +183,7 @@ def delta_method(
         >>> ratio.values.round(3), ratio.half_width.round(3)
         (array([0.6]), array([0.149]))
     """
-    from scipy.special import stdtrit
+    from mtpsim.common.special import stdtrit
 
     step, means = tally.nudged
     with np.errstate(all="ignore"):  # a total that was never seen makes its ratios unknown

@@ -7,8 +7,6 @@ error; its limits are turned into values. At p99 a few replications may hold mos
 that its distribution is skewed: its upper limit is that of the logarithm, which is farther away.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -36,11 +34,12 @@ class PooledQuantiles(NamedTuple):
     high: Floats
 
 
-def cluster_counts(counts: Counts) -> Counts:
+def cluster_counts(counts: Counts, out: Counts | None = None) -> Counts:
     """What one replication adds to the totals from which intervals follow.
 
     Args:
         counts (Counts): ``[..., B]`` values of a replication per bin.
+        out (Counts | None): ``[3, ..., B]`` array for the result; None: a new one.
 
     Returns:
         Counts: ``[3, ..., B]`` values per bin; square of the number of values in a bin or above;
@@ -50,8 +49,12 @@ def cluster_counts(counts: Counts) -> Counts:
         >>> cluster_counts(np.array([2, 0, 1])).tolist()
         [[2, 0, 1], [9, 1, 1], [9, 3, 3]]
     """
-    above = np.cumsum(counts[..., ::-1], axis=-1)[..., ::-1]
-    return np.stack([counts, above * above, above * above[..., :1]])
+    found = np.empty((3, *counts.shape), counts.dtype) if out is None else out
+    found[0], above = counts, found[1]
+    np.cumsum(counts[..., ::-1], axis=-1, out=above[..., ::-1])
+    np.multiply(above, above[..., :1], out=found[2])
+    above *= above
+    return found
 
 
 def pooled_quantiles(
@@ -81,7 +84,7 @@ def pooled_quantiles(
     Raises:
         ValueError: There are fewer than two replications.
     """
-    from scipy.special import stdtrit
+    from mtpsim.common.special import stdtrit
 
     if replications < 2:
         raise ValueError(f"an interval needs at least 2 replications, not {replications}")

@@ -62,7 +62,7 @@ def mean_speeds(speeds: Floats, plain: Floats, confidence: float) -> Floats:
         >>> mean_speeds(speeds, speeds[0], 0.95)[1, :, 0].tolist()
         [20.0, 2.0]
     """
-    from scipy.special import stdtrit
+    from mtpsim.common.special import stdtrit
 
     count = speeds.shape[1]
     with np.errstate(all="ignore"):  # a request without a time is infinitely fast
@@ -130,7 +130,7 @@ def quantile_speedups(times: Floats, share: float, confidence: float) -> Estimat
         >>> quantile_speedups(np.stack([plain, plain / 2]), 0.5, 0.95).values.tolist()
         [1.0, 2.0]
     """
-    from scipy.special import ndtri, stdtrit
+    from mtpsim.common.special import ndtri, stdtrit
 
     cells = np.stack([quantiles(row, (share,), confidence)[0] for row in times])
     found = cells[:, 0]
@@ -160,7 +160,7 @@ def _error_between_ties(values: Floats, share: float, confidence: float) -> floa
     Where all values about the quantile are equal, the nearest other value sets the error: an
     interval without width at one level of confidence has one at a higher level.
     """
-    from scipy.special import ndtr, ndtri
+    from mtpsim.common.special import ndtr, ndtri
 
     level = float(ndtri((1 + confidence) / 2))
     for errors in (level, level + 1, level + 2, level + 3):
@@ -182,7 +182,7 @@ def requests_for(share: float, confidence: float) -> int:
 @lru_cache(maxsize=256)
 def _binomial(share: float, count: int, p: float) -> int:
     """Least k with P(B <= k) >= share; scipy.stats has it too, but takes a second to import."""
-    from scipy.special import bdtr, bdtrik
+    from mtpsim.common.special import bdtr, bdtrik
 
     found = int(np.ceil(bdtrik(share, count, p)))
     return found - 1 if found and bdtr(found - 1, count, p) >= share else found

@@ -1,7 +1,5 @@
 """The greatest load at which a simulated share is large enough, with its interval."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,5 +1,6 @@
 """Random numbers of proposed drafts, and drafters that pay for a block: against the mechanism."""
 
+import numba
 import numpy as np
 import pytest
 
@@ -47,6 +48,14 @@ def test_rounds_match_the_mechanism(block):
             assert abs(cell.mean - cell.exact) < LIMIT / 1.96 * (cell.high - cell.mean)
     always = mtpsim.parse(TEXT + SIMULATION).step_times()  # negative control: all are proposed
     assert abs(rows.mean(0)[1] - always[0][3] - always[1][3]) > LIMIT * error[1]
+
+
+def test_kernels_are_those_of_other_chains():
+    """Otherwise each would be compiled a second time, for some seconds."""
+    always, random = (
+        mtpsim.parse(TEXT + draft).source.arrays() for draft in ("", section("draft", lengths=LAW))
+    )
+    assert numba.typeof(random) == numba.typeof(always)
 
 
 @pytest.mark.parametrize("horizon", [{"rounds": 40}, {"tokens": 50}])

@@ -7,7 +7,7 @@ import mtpsim
 from mtpsim.cli.fit_steps import cost_section, cost_warnings
 from mtpsim.common.errors import InputError
 from mtpsim.common.text import counted
-from mtpsim.engine.scheduler import unit_of
+from mtpsim.engine.block_sizes import unit_of
 from mtpsim.fit.step_times import StepTimes, fit_cost_models
 from mtpsim.report.experiment_text import explain, rates_are_note, time_estimate
 from mtpsim.report.html.page import render_page

@@ -15,6 +15,7 @@ import mtpsim
 from mtpsim.cli.main import main
 from mtpsim.common.errors import InputError
 from mtpsim.engine import executors
+from mtpsim.engine.block_sizes import first_unit
 from mtpsim.engine.executors import (
     Processes,
     WorkerPool,
@@ -24,13 +25,7 @@ from mtpsim.engine.executors import (
     simulate_remotely,
 )
 from mtpsim.engine.options import ExecutorChoice
-from mtpsim.engine.scheduler import (
-    BlockFailedError,
-    NoWorkersError,
-    WorkerMismatchError,
-    first_unit,
-    simulate,
-)
+from mtpsim.engine.scheduler import BlockFailedError, NoWorkersError, WorkerMismatchError, simulate
 from mtpsim.engine.simulate import compile_point, tally_block
 from tests.support.children import python
 from tests.support.examples import LONG_RUN

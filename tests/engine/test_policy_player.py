@@ -24,6 +24,13 @@ SOURCES = {
 HORIZONS = [{"rounds": 40}, {"tokens": 300}, {"rounds": 700}]
 
 
+@pytest.fixture
+def without_oracle(monkeypatch):
+    """Plans without the bound that is added to each: a kernel less to compile."""
+    monkeypatch.setattr("mtpsim.exact.oracle_mdp.LARGEST", 1)
+
+
+@pytest.mark.usefixtures("without_oracle")
 @pytest.mark.parametrize("noise", NOISE)
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("horizon", HORIZONS, ids=str)
@@ -64,6 +71,18 @@ EXAMPLES = [
     {"rule": "filter"},
     {"rule": "clairvoyant"},
 ]
+# Of rules whose kernels read the same inputs, pauses are tested with one, or with one that reads
+# times: each has a kernel of its own for them, from the same template.
+READ_THE_SAME = ("heuristic_transient", "ema", "adaptive_k", "specdecpp", "controller", "gate")
+READ_THE_SAME += ("window_lead", "tiers")
+
+
+def examples(engine):
+    """Policies to compare in an engine."""
+    pauses = {"stale", "resumed"} & ENGINES[engine].keys()
+    return [one for one in EXAMPLES if not (pauses and one["rule"] in READ_THE_SAME)]
+
+
 REFERENCE_CASES = [
     (clock, engine, horizon)
     for clock in ("round", "token")
@@ -74,9 +93,9 @@ REFERENCE_CASES = [
 
 @pytest.mark.parametrize(("clock", "engine", "horizon"), REFERENCE_CASES, ids=str)
 def test_kernels_agree_with_the_naive_simulator(clock, engine, horizon):
-    """16 x 17 x 7 comparisons of two means: a false alarm in fewer than one run in 1,000."""
+    """8 x (17 + 9) x 7 comparisons of two means: a false alarm in fewer than one run in 1,000."""
     chain, options = two_states(clock, slowdown=1.4), ENGINES[engine]
-    simulated = plan(chain, EXAMPLES, options=options, seed=11, **horizon)
+    simulated = plan(chain, examples(engine), options=options, seed=11, **horizon)
     totals, _ = play_policies(simulated, 0, 6_000)
     rng, where = np.random.default_rng(12), engine_of(simulated, options)
     for fast, player in zip(totals, simulated.policy_set.players, strict=True):
@@ -90,11 +109,11 @@ LAW = np.array([[0.1, 0.1, 0.2, 0.6], [0.6, 0.2, 0.1, 0.1]])
 
 @pytest.mark.parametrize("engine", ["plain", "costly", "full feedback"])
 def test_policies_with_random_numbers_of_drafts(engine):
-    """17 policies whose depth caps what the drafter proposes, in one state or another."""
+    """Policies whose depth caps what the drafter proposes, in one state or another."""
     chain, options = two_states("round", slowdown=1.4), ENGINES[engine]
     times = latency(3)
     proposing = propose(chain, LAW, verify=times.verify, draft=times.draft, block=False)
-    simulated = plan(proposing, EXAMPLES, options=options, seed=11, rounds=25)
+    simulated = plan(proposing, examples(engine), options=options, seed=11, rounds=25)
     totals, _ = play_policies(simulated, 0, 6_000)
     where, environment = engine_of(simulated, options), simulated.policy_set.environment
     wrong = []
@@ -112,10 +131,11 @@ def test_policies_with_random_numbers_of_drafts(engine):
     optimal = simulated.policy_set.optimal
     for name, choice in (("oracle", optimal.oracle), ("clairvoyant", optimal.cap)):
         solved = optimal.totals(choice, name == "clairvoyant")
-        rows = totals[[one["rule"] for one in EXAMPLES].index(name)]
+        rows = totals[simulated.policy_set.labels.index(name)]
         assert np.abs(z_scores(rows[:, :2], np.array([solved.tokens, solved.time]))).max() < LIMIT
 
 
+@pytest.mark.usefixtures("without_oracle")
 def test_a_constant_policy_proposes_as_the_fixed_depth_does():
     times, policies = latency(3, "shared"), [{"rule": "fixed", "depth": k} for k in range(4)]
     chain = two_states("round", slowdown=1.4)
@@ -134,6 +154,7 @@ def two_samples(one, two):
     return np.where(error > 1e-9, apart / np.maximum(error, 1e-9), apart / 1e-6)
 
 
+@pytest.mark.usefixtures("without_oracle")
 def test_comparison_detects_a_missing_cost():
     """Negative control."""
     chain, options = two_states("round"), {"switch_cost": 0.4}
@@ -275,15 +296,17 @@ def test_optimal_belief_policy_beats_the_greedy_choice():
     assert optimal.beliefs.pace(optimal.by_belief[:1]) > optimal.beliefs.pace(greedy)
 
 
+@pytest.mark.usefixtures("without_oracle")
 def test_a_request_depends_on_its_number_alone():
     given = "own, lasting, correlated", 1, ENGINES["costly"]
-    simulated = plan(two_states("token"), EXAMPLES[:3], *given, tokens=90)
+    simulated = plan(two_states("token"), EXAMPLES[2:3], *given, tokens=90)
     together, logs = play_policies(simulated, 0, 700, logged=30)
     some, their_logs = play_policies(simulated, 500, 30, logged=30)
     assert (some == together[:, 500:530]).all()
     assert (their_logs == logs[:, 500:530]).all()
 
 
+@pytest.mark.usefixtures("without_oracle")
 def test_sizes_that_are_constants_of_a_kernel_change_nothing(monkeypatch):
     found, rules = [], ["gate", "ema", "goodput", "adaptive_k", "threshold"]
     for sizes in ({}, {"MOST_COPIED": 0, "MOST_UNROLLED": 0, "DEEPEST_UNROLLED": 0}):

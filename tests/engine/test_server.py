@@ -91,6 +91,13 @@ def test_arms_serve_the_same_requests():
     assert (np.diff(found("e2e_ms")) < 0).all()  # with less time at each depth
 
 
+def test_off_beside_depth_0_is_one_arm():
+    serving = "arrivals = { burst = 9 }\nprompt = 9\noutput = 9\npolicies = ['off']\n"
+    for depths, names in (("[0, 1]", ["off", "depth 1"]), ("[1]", ["depth 1", "off"])):
+        plan = compile_server(experiment(f"{serving}depths = {depths}")).plan
+        assert [one.arm.name for one in plan.arms] == names
+
+
 def test_off_does_not_depend_on_the_acceptance_model():
     serving = (
         "arrivals = { closed = 9 }\nprompt = { mean = 9 }\noutput = { mean = 9 }\nrequests = 99"

@@ -7,17 +7,10 @@ import numpy as np
 import pytest
 
 import mtpsim
+from mtpsim.engine.block_sizes import FLOOR, blocks_for, first_unit, next_check, part_edges
 from mtpsim.engine.options import ExecutorChoice
 from mtpsim.engine.round_traces import record_requests
-from mtpsim.engine.scheduler import (
-    FLOOR,
-    BlockRange,
-    blocks_for,
-    first_unit,
-    next_check,
-    part_edges,
-    simulate,
-)
+from mtpsim.engine.scheduler import BlockRange, simulate
 from mtpsim.engine.simulate import compile_plan, compile_point, simulate_requests, tally_block
 from mtpsim.stats.estimators import Tally
 from tests.support.examples import latency, regime, simulation

@@ -7,8 +7,7 @@ import pytest
 
 import mtpsim
 from mtpsim.common.errors import InputError
-from mtpsim.fit.decode_steps import steps_of_log
-from mtpsim.fit.step_times import fit_cost_models
+from mtpsim.fit.step_times import fit_cost_models, steps_of_log
 from mtpsim.logs import read_logs
 
 LENGTH = {1: 1.75, 3: 2.5}

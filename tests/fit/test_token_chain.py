@@ -6,13 +6,14 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from mtpsim.fit.labelled_tokens import LabelledTokens, label_tokens
-from mtpsim.fit.state_number import best_fit, state_numbers
 from mtpsim.fit.token_chain import (
     TokenChain,
     _Evidence,
     _Form,
+    best_fit,
     fit_chain,
     initial_chain,
+    state_numbers,
 )
 from mtpsim.logs import Rounds
 from tests.support.token_worlds import TRAINED, WORLDS, log_at, text_of

@@ -3,33 +3,35 @@
 Random words meet a threshold once in 2^31 draws; here most of them do.
 """
 
+from functools import cache
+
 import numpy as np
 import pytest
 
-from mtpsim.acceptance.base import thresholds
+from mtpsim.acceptance.base import most_steps, thresholds
 from mtpsim.kernels import acceptance as stage
-from mtpsim.kernels.acceptance import Path
+from mtpsim.kernels.acceptance import MOST_STEPS, Path
 from mtpsim.kernels.arrays import ChainArrays
-from mtpsim.kernels.philox import TILE
+from mtpsim.kernels.philox import BLOCK, TILE
 from tests.support.machine_code import compiled
 
-count_reached, find_lengths = compiled(stage.count_reached), compiled(stage.find_lengths)
+find_lengths, count_many = compiled(stage.find_lengths), compiled(stage.count_many)
+counter = cache(lambda deep, slow: compiled(stage.counter(deep, slow)))
 find_masks, find_state = compiled(stage.find_masks), compiled(stage.find_state)
-LANES, DEEPEST, SIGN = 40, 5, np.int64(1) << 31
+LANES, DEEPEST, SIGN = BLOCK, 5, np.int64(1) << 31
 SHAPES = [(2, 1), (2, 2), (3, 1), (4, 2)]  # states, outcomes; the first takes the vector path
 
 
-def chain_of(states, outcomes, seed):
+def chain_of(states, outcomes, seed, deepest=DEEPEST):
     rng = np.random.default_rng(seed)
     rows = rng.dirichlet(np.full(states, 2.0), outcomes * states + 1)
     rows[0] = np.eye(states)[0]  # a certain step
-    accept = np.cumprod(rng.beta(6, 2, (states, DEEPEST)), axis=1)
+    accept = np.cumprod(rng.beta(6, 2, (states, deepest)), axis=1)
     accept[0, 0], accept[1, -1] = 1, 0
     state_bounds, accept_bounds, guide = thresholds(rows, accept)
-    slowdown = np.linspace(1, 2, states)
-    return ChainArrays(
-        state_bounds, accept_bounds, guide, slowdown, (states, outcomes) == (2, 1), True
-    )
+    slowdown, two = np.linspace(1, 2, states), (states, outcomes) == (2, 1)
+    steps = most_steps(state_bounds, guide)
+    return ChainArrays(state_bounds, accept_bounds, guide, slowdown, two, True, steps)
 
 
 def words_around(chain, seed):
@@ -75,23 +77,40 @@ def path_of(chain, fresh, seed):
 CASES = [(shape, fresh) for shape in SHAPES for fresh in (True, False)]
 
 
-@pytest.mark.parametrize("deep", range(DEEPEST + 1))
-@pytest.mark.parametrize(("shape", "fresh"), CASES)
-def test_rounds_that_reach_each_draft(shape, fresh, deep):
-    chain = chain_of(*shape, seed=deep)
-    words, ticks = words_around(chain, seed=deep), 3 + deep
-    before, path = path_of(chain, fresh, seed=deep)
+def check_counts(count, chain, fresh, ticks, deep):
+    words, (before, path) = words_around(chain, seed=deep), path_of(chain, fresh, seed=deep)
     played, rows = walk(chain, words, fresh, before, ticks, deep)
     lengths = np.array([[sum(drafts[:deep]) for _, drafts in tick] for tick in played])
     reached = np.full((deep, LANES), 4, np.int32)
-    count_reached(chain, words, fresh, ticks, path, np.zeros((TILE, LANES), np.int32), reached)
+    count(chain, words, fresh, ticks, path, reached)
     for j in range(deep):
         assert (reached[j] - 4 == (lengths > j).sum(0)).all()
-    if not chain.two:
+    if count is not count_many and ticks == TILE:
+        assert (path.pair & 1).tolist() == rows
+    if count is count_many:
         assert path.row.tolist() == rows
-    if deep or not chain.two:  # without a draft the state is not computed
-        assert path.state[:ticks].tolist() == [[state for state, _ in tick] for tick in played]
-        assert (path.state[ticks:] == -7).all()
+    noted = [[state for state, _ in tick] for tick in played] if chain.slow else []
+    assert path.state[: len(noted)].tolist() == noted
+    assert (path.state[len(noted) :] == -7).all()
+
+
+@pytest.mark.parametrize("searched", [False, True])
+@pytest.mark.parametrize("deep", range(DEEPEST + 1))
+@pytest.mark.parametrize(("shape", "fresh"), CASES)
+def test_rounds_that_reach_each_draft(shape, fresh, deep, searched):
+    chain = chain_of(*shape, seed=deep)
+    assert 0 < chain.steps <= MOST_STEPS
+    chain = chain._replace(steps=MOST_STEPS + 1 if searched else chain.steps)
+    check_counts(count_many, chain, fresh, 3 + deep, deep)
+
+
+@pytest.mark.parametrize("slow", [False, True])
+@pytest.mark.parametrize("ticks", [5, TILE])
+@pytest.mark.parametrize("deep", [1, 2, 3, 4, 5, 7])
+@pytest.mark.parametrize("fresh", [False, True])
+def test_rounds_that_reach_each_draft_of_two_states(fresh, deep, ticks, slow):
+    chain = chain_of(2, 1, seed=deep, deepest=7)._replace(slow=slow)
+    check_counts(counter(deep, slow), chain, fresh, ticks, deep)
 
 
 @pytest.mark.parametrize("deep", [0, 3])
@@ -132,3 +151,15 @@ def test_a_state_is_the_first_whose_threshold_holds_the_word():
             assert (
                 find_state(word, row, chain.state_bounds, chain.guide) == read(chain, row, word)[0]
             )
+
+
+def test_no_state_is_more_steps_from_the_guide_than_stated():
+    """One step fewer would not reach some state."""
+    chain = chain_of(9, 1, seed=5)
+    words = words_around(chain, seed=3).ravel() & np.int32(0x7FFFFFFF)
+    away = [
+        read(chain, row, word)[0] - chain.guide[row, int(word) >> 23]
+        for row in range(len(chain.state_bounds))
+        for word in words
+    ]
+    assert max(away) == chain.steps > 0

@@ -12,7 +12,7 @@ from mtpsim.kernels import noise as stage
 from mtpsim.kernels import totals
 from mtpsim.kernels.arrays import NoiseArrays, RequestArrays, RowLayout
 from mtpsim.kernels.noise import CELLS, CONSTANT, SAMPLES
-from mtpsim.kernels.philox import ARMS, TILE
+from mtpsim.kernels.philox import ARMS, BLOCK, TILE
 from tests.support.machine_code import compiled
 from tests.support.scalar_reference import DRAFT, SEED, VERIFY, word
 
@@ -144,6 +144,9 @@ def test_words_of_scores_follow_the_normal_distribution_exactly():
         ((CELLS,) * 3, {}, False),
         ((CELLS, SAMPLES, CELLS), {"shared": True}, False),
         ((CELLS, CONSTANT, CELLS), {"shared": True}, False),
+        ((CONSTANT,) * 3, {}, True),
+        ((CONSTANT,) * 3, {"shared": True, "persistence": 0.5}, True),
+        ((CONSTANT, CONSTANT, CELLS), {}, False),
         ((CELLS,) * 3, {"shared": True, "correlation": 0.5}, False),
         ((CELLS,) * 3, {"shared": True, "correlation": 1.0}, False),
         ((CELLS,) * 3, {"shared": True, "persistence": 0.5}, False),
@@ -155,9 +158,9 @@ def test_only_sums_are_computed_if_no_single_factor_is_needed(kinds, more, expec
 
 
 def test_sums_are_those_of_the_factors():
-    scratch, total = scratch_of_words(3), np.full(LANES, 2.5)
-    words = scratch.verify_words
-    add_cells(CELL_TABLES[1], words, TICKS, scratch.floats, scratch.bits, total)
+    rng, total = np.random.default_rng(3), np.full(2 * BLOCK, 2.5)
+    words = rng.integers(-(2**31), 2**31, (TILE, total.size)).astype(np.int32)
+    add_cells(CELL_TABLES[1], words, TICKS, total)
     each = [[in_cell(CELL_TABLES[1], int(w)) for w in words[t]] for t in range(TICKS)]
     assert total == pytest.approx(2.5 + np.sum(each, axis=0), rel=1e-14)
 

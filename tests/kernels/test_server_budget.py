@@ -46,7 +46,6 @@ def decide(survival, verify_ms, early=False):
     world, state = step_of(survival, verify_ms)
     requests, drafts = len(survival), state.drafts
     budget = server_budget._budget(world, state, requests, 0, drafts.levels, early)
-    server_budget._count(drafts, drafts.levels, requests)
     server_budget._allocate(drafts, requests, budget)
     assert drafts.verified.sum() == budget
     return budget, drafts.verified
@@ -149,9 +148,9 @@ def test_an_average_holds_the_confidences_of_proposed_drafts_alone():
     drafts, since = _new_drafts(2, 3, 0), 5
     drafts.slots[:] = [3, 1]
     state = SimpleNamespace(
-        drafts=drafts, counts=np.zeros(20, np.int64), ints=np.zeros((20, 5), np.int64)
+        drafts=drafts, counts=np.zeros(20, np.int64), ints=np.zeros((5, 20), np.int64)
     )
-    state.ints[SINCE] = since
+    state.ints[:, SINCE] = since
     world = SimpleNamespace(engine=SimpleNamespace(proposed=np.array([1, 2, 3])))
     given = np.array([[0.8, 0.6, 0.4], [0.4, 0.1, 0.1], [0.2, 0.2, 0.1], [0.4, 0.4, 0.8]])
     expected = [[0.8, 0.6, 0.4], [0.6, 0.6, 0.4], [0.4, 0.4, 0.4], [0.4, 0.4, 0.6]]
@@ -168,7 +167,7 @@ def test_an_average_holds_the_confidences_of_proposed_drafts_alone():
 def test_an_average_begins_with_the_first_proposed_draft():
     drafts = _new_drafts(1, 2, 0)
     state = SimpleNamespace(
-        drafts=drafts, counts=np.zeros(20, np.int64), ints=np.zeros((20, 3), np.int64)
+        drafts=drafts, counts=np.zeros(20, np.int64), ints=np.zeros((3, 20), np.int64)
     )
     world = SimpleNamespace(engine=SimpleNamespace(proposed=np.array([0, 1, 2])))
     for step, (proposed, value, expected) in enumerate(

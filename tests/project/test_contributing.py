@@ -21,15 +21,13 @@ MODEL, POLICY = "mtpsim/acceptance/registry.py", "mtpsim/policy/__init__.py"
 COST, LOGS, WRITE = "mtpsim/latency/__init__.py", "mtpsim/logs/__init__.py", "mtpsim/logs/write.py"
 REGISTERED = {
     "acceptance model": [
-        (MODEL, "SIMPLE", '"tokens": Tokens', '"tokens": Tokens, "toy": Toy'),
-        (MODEL, "Simple", "| Tokens", "| Tokens | Toy"),
+        (MODEL, "SIMPLE", '"decay": "decay.Decay"', '"decay": "decay.Decay", "toy": "toy.Toy"'),
     ],
     "policy": [
         (POLICY, "RULES", '"fixed": "fixed.Fixed"', '"fixed": "fixed.Fixed", "toy": "toy.Toy"'),
     ],
     "cost model": [
-        (COST, "COSTS", '"moe": Moe', '"moe": Moe, "toy": Toy'),
-        (COST, "AnyLatency", "| Moe", "| Moe | Toy"),
+        (COST, "COSTS", '"moe": "costs.Moe"', '"moe": "costs.Moe", "toy": "toy.Toy"'),
     ],
     "log format": [
         (LOGS, "FORMATS", "neutral.CSV", "neutral.CSV, toy.REQUESTS"),
@@ -37,9 +35,9 @@ REGISTERED = {
     ],
 }
 IMPORTED = {
-    MODEL: "from mtpsim.acceptance.toy import Toy",
+    MODEL: "",
     POLICY: "",
-    COST: "from mtpsim.latency.toy import Toy",
+    COST: "",
     LOGS: "from mtpsim.logs import toy",
     WRITE: "from mtpsim.logs.toy import write",
 }
@@ -89,7 +87,7 @@ def learn(p, m, round):
 from typing import Literal
 import numpy as np
 from pydantic import Field
-from mtpsim.latency.costs import CostModel
+from mtpsim.latency.cost_model import CostModel
 from mtpsim.latency.times import Milliseconds
 
 class Toy(CostModel):

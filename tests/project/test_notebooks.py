@@ -5,10 +5,15 @@
 
 import importlib.util
 import re
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import nbformat
 import pytest
+
+from tests.support.children import python
 
 FOLDER = Path("notebooks")
 FILES = sorted(FOLDER.glob("*.ipynb"))
@@ -147,3 +152,32 @@ def test_a_check_finds_other_text_and_stderr_only(tmp_path):
     cell.outputs[0].text = "1\n"
     cell.outputs.append(nbformat.v4.new_output("stream", name="stderr", text="watch out\n"))
     assert "cell 0 writes to stderr: watch out" in module.problems(path, notebook)
+
+
+def running(group, kernel):
+    """States of the processes of a group and of a kernel, without those that have ended."""
+    command = ["ps", "-A", "-o", "pgid=,pid=,stat="]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows = [line.split() for line in listed.stdout.splitlines()]
+    wanted = [state for pgid, pid, state in rows if int(pgid) == group or int(pid) == kernel]
+    return [state for state in wanted if state[0] != "Z"]
+
+
+def wait_for(done, seconds=120):
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_sigterm_ends_the_workers_and_their_kernels(tmp_path):
+    pid, notebook = tmp_path / "pid", tmp_path / "one.ipynb"
+    code = f"import os, time\nopen({str(pid)!r}, 'w').write(f'{{os.getpid()}} ')\ntime.sleep(600)"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)]), notebook)
+    with python(FOLDER / "run.py", "--check", notebook) as process:
+        wait_for(lambda: pid.exists() and pid.read_text().endswith(" "))
+        kernel = int(pid.read_text())
+        assert len(running(process.pid, kernel)) > 2
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
+        wait_for(lambda: not running(process.pid, kernel))

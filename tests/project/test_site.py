@@ -126,6 +126,11 @@ def test_every_kind_has_its_keys_an_example_and_a_picture(page, generated):
         assert section.count("```toml") == section.count("<img ") == 1
 
 
+def test_rules_of_one_module_describe_it_once(generated):
+    assert generated["policies"].count("AdaptiveVerificationManager") == 1
+    assert generated["policies"].count("AssistedCandidateGenerator") == 1
+
+
 def test_every_noise_and_experiment_has_a_section(generated):
     assert re.findall(r"^### `(\w+)`$", generated["noise"], re.M) == [*KINDS, "samples"]
     stems = sorted(path.stem for path in Path("experiments").glob("*.toml"))

@@ -22,7 +22,7 @@ from mtpsim.report.figures.speedup import (
     speedup_figure,
     theory_figure,
 )
-from mtpsim.report.figures.style import whole_dashes
+from mtpsim.report.figures.style import MAX_PANELS, whole_dashes
 from mtpsim.report.formatting import value_text
 from mtpsim.report.tables.diagnostics import row_name
 from tests.support.overlaps import texts
@@ -237,6 +237,16 @@ class TestFigures:
         axes = latency_figure(result, example_round_times(result, cv=0)).axes[0]
         places = [c.get_segments()[0][:, 0].tolist() for c in axes.collections]
         assert places == [[t, t] for t in (76, 98, 118, 139)]
+
+    def test_times_of_hidden_points_are_not_sampled(self):
+        class Sampled(list):
+            def __getitem__(self, place):
+                places.append(place)
+                return super().__getitem__(place)
+
+        result, places = EXAMPLES["long sweep"], []
+        latency_figure(result, Sampled(example_round_times(result)))
+        assert len(places) == MAX_PANELS < len(result.points)
 
     @pytest.mark.parametrize("name", EXAMPLES)
     def test_every_kind_of_result_gives_six_figures(self, name):

@@ -482,5 +482,9 @@ def test_points_of_a_chart_carry_their_values():
 def test_random_lengths_have_no_closed_form_to_start_from():
     lengths = independent(0.75, 0.7) + linear(6, 0.02, 2) + simulation(requests=100)
     for text, shown in ((lengths + section("draft", lengths=[0.6, 0.2, 0.2]), 0), (lengths, 1)):
-        result = mtpsim.run(mtpsim.parse(text)).data
+        experiment = mtpsim.parse(text)
+        result = mtpsim.run(experiment).data
         assert bool(what_if(result, essential=0.05, negligible=0.01)) == shown
+        page = render_page(result, experiment, {})
+        assert ("with the model&#39;s MTP head: set your drafter" in page) != shown
+        assert ("For drafts by the model's own MTP head" in page) == shown

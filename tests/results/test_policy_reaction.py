@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mtpsim.report.document import Reaction
-from mtpsim.results.policy_reaction import reaction
+from mtpsim.results.policies import reaction
 
 ACCEPTED = np.array([2.5, 0.5])
 

@@ -1,6 +1,7 @@
 """What a run does once, however many points, checks and hashes ask for it."""
 
 import json
+import tomllib
 from collections import Counter
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 
 import mtpsim
 from mtpsim.acceptance.copula import Copula
+from mtpsim.config import experiment
 from mtpsim.runs import point_run
+from tests.support.examples import TWO_DEEP, independent
 
 COPULA = """
 acceptance = { model = "copula", rates = [0.8, 0.7], correlation = 0.5 }
@@ -40,12 +43,35 @@ def test_equal_texts_are_traced_once(monkeypatch):
         traced[sample] += 1
         return record(plan, *sample)
 
-    point_run._dependence_of.cache_clear()
+    point_run._dependences.clear()
     monkeypatch.setattr(point_run, "record_requests", counting)
     points = mtpsim.run(mtpsim.parse(COPULA)).points
     assert traced == {(100, 5, 0): 2}
     found = [point["diagnostics"]["autocorrelation"]["mean"] for point in points]
     assert found[0] == found[1] == found[2] != found[3]
+
+
+def test_texts_of_an_inner_axis_are_traced_once(monkeypatch):
+    """Each comes back after all others: more of them than a small cache would keep."""
+    rates = [[0.5 + n / 100, 0.4] for n in range(12)]
+    text = independent(0.8, 0.7) + TWO_DEEP + "[simulation]\nrounds = 5\nrequests = 100\n"
+    sweep = {"latency.draft": [[4.0, 6.0], [5.0, 7.0], [6.0, 8.0]], "acceptance.rates": rates}
+    traced = Counter()
+    counting = _counting(traced, "texts", point_run.record_requests)
+    monkeypatch.setattr(point_run, "record_requests", counting)
+    monkeypatch.setattr(point_run, "_dependences", {})
+    mtpsim.run(tomllib.loads(text) | {"sweep": sweep})
+    assert traced["texts"] == len(rates)
+
+
+def test_points_of_a_sweep_are_validated_once(monkeypatch):
+    validated = Counter()
+    check = _counting(validated, "points", experiment.validate)
+    monkeypatch.setattr(experiment, "validate", check)
+    mtpsim.run(mtpsim.parse(COPULA))
+    assert validated["points"] == 1 + 6
+    swept = mtpsim.parse(COPULA)
+    assert len(swept.model_copy(update={"sweep": None}).points()) == 1
 
 
 def test_models_that_differ_in_one_key_are_compiled_separately():

@@ -9,7 +9,7 @@ import pytest
 
 import mtpsim
 from mtpsim.cli.main import main
-from mtpsim.engine.scheduler import first_unit
+from mtpsim.engine.block_sizes import first_unit
 from mtpsim.runs import block_run as point
 from mtpsim.runs.directory import HELD, TALLIES, Tallies
 from tests.support.children import python

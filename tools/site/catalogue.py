@@ -38,10 +38,12 @@ def example(group: str, name: str) -> tuple[str, dict[str, Any]]:
 
 
 def _about(kind: type[Any]) -> str:
-    """The docstring of the module of a model, or of the class where a module has several."""
+    """The docstrings of the module and the class of a model; of later classes of a module one."""
     own, said = inspect.getdoc(kind) or "", inspect.getdoc(sys.modules[kind.__module__]) or ""
     said = re.sub(r"^``\w+``: (.)", lambda found: found[1].upper(), said)
-    return (own if ".latency." in kind.__module__ else f"{said}\n\n{own}").replace("``", "`")
+    first = next((one for one in RULES.values() if one.__module__ == kind.__module__), kind)
+    alone = kind is not first or ".latency." in kind.__module__
+    return (own if alone else f"{said}\n\n{own}").replace("``", "`")
 
 
 def _section(kind: type[Any], name: str, code: str, picture: str) -> str:

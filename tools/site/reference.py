@@ -9,6 +9,7 @@ from typing import Any
 from mtpsim.acceptance import MODELS
 from mtpsim.cli.main import _parser
 from mtpsim.common.arrays import JsonDict
+from mtpsim.common.section import classes_of
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.uncertainty import InputUncertainty
 from mtpsim.latency import COSTS
@@ -85,8 +86,7 @@ def keys() -> str:
         if name == "title":
             continue
         parts.append(f"\n## [{name}]\n\n")
-        annotations = (field.annotation, *getattr(field.annotation, "__args__", ()))
-        sections = [one for one in annotations if hasattr(one, "model_fields")]
+        sections = classes_of(field)
         if name not in ("acceptance", "latency"):
             text = " ".join((field.description or inspect.getdoc(sections[0]) or "").split())
             parts.append(f"{text[:1].upper()}{text[1:].rstrip('.')}.\n\n")

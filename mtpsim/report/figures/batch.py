@@ -1,7 +1,5 @@
 """Speedup over the batch size: a line per depth from the cost model, simulated points on it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

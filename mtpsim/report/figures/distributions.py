@@ -1,7 +1,5 @@
 """Distributions: accepted drafts per round, speed of single requests, time of a round."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -219,11 +217,8 @@ def latency_figure(result: ResultDocument, round_times: RoundTimes) -> Figure:
         round_times: a sample in ms for each point and depth, in any order.
     """
     points, remark = style.some_points(result)
-    samples = [
-        [np.asarray(sample, float) for sample in own]
-        for point, own in zip(result.points, round_times, strict=True)
-        if any(point is shown for shown in points)
-    ]
+    places = [n for n, point in enumerate(result.points) if any(point is one for one in points)]
+    samples = [[np.asarray(sample, float) for sample in round_times[n]] for n in places]
     rows = max(len(_shown(own)) for own in samples)
     alone = len(points) == 1
     frame = style.Frame(

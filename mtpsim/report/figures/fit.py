@@ -1,7 +1,5 @@
 """Figures of a fit: log and models, round times and noise, step times and cost model."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from mtpsim.common.arrays import Floats
+from mtpsim.common.special import ndtri
 from mtpsim.common.text import counted
+from mtpsim.fit.confidence import CALIBRATION_BINS, Pairs, Quality, reliability
 from mtpsim.fit.model import LogFit
 from mtpsim.fit.model_selection import Selection
 from mtpsim.fit.replicas import LAGS, Features
@@ -20,6 +20,7 @@ from mtpsim.fit.step_times import CostModelFit, StepTimes, predict
 from mtpsim.report.figures import style
 
 MAX_MODELS = 4  # drawn: the selected one, then the best of each other family
+LEVEL = 0.95
 
 
 def fit_page(fit: LogFit) -> Figure:
@@ -195,4 +196,34 @@ def _by_tokens(frame: style.Frame, fit: CostModelFit, steps: StepTimes) -> Figur
     frame.name_axes("tokens of the pass", "verify time, ms")
     if len(drawn) > 1:
         frame.legend(style.by_last_value(drawn))
+    return frame.figure
+
+
+def reliability_figure(pairs: Pairs, quality: Quality) -> Figure:
+    """Draw acceptance by confidence with Wilson intervals, over the share of pairs by bin."""
+    counts, confidence, accepted = reliability(pairs)
+    known = counts > 0
+    n, z = counts[known], float(ndtri((1 + LEVEL) / 2))
+    middle = (accepted[known] + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = (
+        z / (1 + z**2 / n) * np.sqrt(accepted[known] * (1 - accepted[known]) / n + (z / n / 2) ** 2)
+    )
+    way = "above" if quality.mean > quality.acceptance else "below"
+    frame = style.Frame(
+        f"Confidence {abs(quality.mean - quality.acceptance):.3f} {way} acceptance on average",
+        f"{quality.pairs:,} drafts · AUC {quality.auc:.3f}, calibration error (ECE) "
+        f"{quality.calibration_error:.3f}",
+    )
+    (axes,) = frame.axes
+    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
+    axes.stairs(counts / counts.sum(), edges, fill=True, color=style.PALE, label="share of drafts")
+    axes.plot([0, 1], [0, 1], color=style.GREY, linestyle=style.DASHED, label="calibrated")
+    ends = np.maximum([accepted[known] - middle + half, middle + half - accepted[known]], 0)
+    axes.errorbar(
+        confidence[known], accepted[known], ends, fmt="o", color=style.BLUE, label="accepted, 95 %"
+    )
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.02)
+    frame.name_axes("confidence", "share accepted")
+    frame.legend()
     return frame.figure

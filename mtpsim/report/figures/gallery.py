@@ -1,7 +1,5 @@
 """All figures of a result, and their PNG files."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -41,9 +39,6 @@ def save_plots(result: ResultDocument, round_times: RoundTimes, folder: Path | s
         round_times: a sample of round times in ms for each point and depth; without any, there is
             no ``latency.png``.
         folder: created if missing.
-
-    Returns:
-        The files written.
     """
     return save_figures(figures(result, round_times), folder)
 

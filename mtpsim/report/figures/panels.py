@@ -1,7 +1,5 @@
 """Figures with a panel per point of a sweep."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable
 
 from matplotlib.axes import Axes

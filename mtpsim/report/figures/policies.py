@@ -1,7 +1,5 @@
 """Adaptive policies: gains, where in a sweep adapting pays, one request, reaction to changes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any

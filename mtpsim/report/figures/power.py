@@ -1,13 +1,11 @@
 """Power of a benchmark by number of requests."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.special import stdtr, stdtrit
 
 from mtpsim.benchmark.power import BenchmarkPlan, Comparison
 from mtpsim.common.arrays import Floats
+from mtpsim.common.special import stdtr, stdtrit
 from mtpsim.report.figures.style import BLUE, GREY, INK, MARKER, VERMILION, Frame, panel_title
 
 NAMES = {False: ("independent requests", VERMILION), True: ("same prompts (paired)", BLUE)}

@@ -1,7 +1,5 @@
 """Pictures of a simulated server: latency against throughput, quantiles, a timeline."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Speedup by depth, gain of each step, error of the closed form, dependence between rounds."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Drawings of drafted trees: a node per draft, as large as its probability."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

@@ -1,7 +1,5 @@
 """Uncertain inputs: the effect of each on the speedup (a tornado), and the regret of each depth."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import to_toml
 from mtpsim.report.document import Adaptive, PointResult, ResultDocument, Robust, Uncertainty
-from mtpsim.report.engine_flags import EngineFlags, engine_flags, group_flags, point_flags
+from mtpsim.report.engine_flags import (
+    EngineFlags,
+    drafter_note,
+    engine_flags,
+    group_flags,
+    point_flags,
+)
 from mtpsim.report.experiment_text import chapters
 from mtpsim.report.formatting import (
     advised_depth,
@@ -118,6 +124,7 @@ def render_page(
             uncertain=any(point.uncertainty for point in result.points),
             complete=result.complete,
             flags=_flags(result),
+            drafter=drafter_note(result.experiment, result.points),
             warned=next((len(part.text) for part in parts if part.key == "warnings"), 0),
             chapters=simulated,
             level=level(result),
@@ -184,8 +191,9 @@ def _clean(value: Any) -> Any:
 
 
 def _prose(text: str) -> str:
-    """The text with no line break before a percent sign or within ``k-1``."""
-    return text.replace(" %", "\N{NO-BREAK SPACE}%").replace("k-1", "k\N{NON-BREAKING HYPHEN}1")
+    """The text with no line break before a percent sign, or within ``k-1`` or ``k - 1``."""
+    text = text.replace(" %", "\N{NO-BREAK SPACE}%").replace("k-1", "k\N{NON-BREAKING HYPHEN}1")
+    return text.replace("k - 1", "k\N{NO-BREAK SPACE}\N{NON-BREAKING HYPHEN}\N{NO-BREAK SPACE}1")
 
 
 def _headers(table: TextTable) -> list[tuple[str, bool]]:

@@ -1,7 +1,5 @@
 """The page of a simulated server."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 

@@ -3,8 +3,6 @@
 Heading, subtitle and note of a figure become text of the page, which wraps and can be read aloud.
 """
 
-from __future__ import annotations
-
 import io
 import re
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Inputs of the closed form at each point, from which the page's what-if panel starts."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 
 from mtpsim.common.arrays import JsonDict

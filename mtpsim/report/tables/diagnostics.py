@@ -55,10 +55,7 @@ NAMES = {
     "pooled": "pooled A / D",
     "first": "p1 at every position",
 }
-WEIGHTINGS = {
-    "request-mean": ", request mean",
-    "every-position": ", all of the text",
-}
+WEIGHTINGS = {"request-mean": ", request mean", "every-position": ", all of the text"}
 SHORT = {**NAMES, "stated": "input", "survival": "survival", "pooled": "pooled", "first": "p1"}
 DIFFERENT = 0.003
 """Least difference of relative errors at which another weighting gets a row of its own."""
@@ -353,9 +350,8 @@ def _duration(cell: Interval, *, rough: bool = False) -> str:
     """A time in ms or s, with its interval where that shows within six digits."""
     long = known(cell.mean) and cell.mean >= 10_000
     scale, unit = (1000.0, "s") if long else (1.0, "ms")
-    mean, low, high = (
-        end / scale if known(end) else None for end in (cell.mean, cell.low, cell.high)
-    )
+    cell = cell.map(lambda end: end / scale)
+    mean, low, high = cell.mean, cell.low, cell.high
     if not known(mean) or not known(low) or not known(high):
         return f"{fixed(mean, 2)} {unit} [?, ?]"
     whole = len(f"{mean:.0f}")

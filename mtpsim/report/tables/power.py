@@ -1,7 +1,5 @@
 """A benchmark plan on a terminal."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mtpsim.common.text import counted, listed
@@ -21,21 +20,8 @@ from mtpsim.report.formatting import (
     swept_keys,
     value_text,
 )
-from mtpsim.report.serving_document import (
-    QUANTILES,
-    TIMES,
-    UNSTABLE,
-    ServedArm,
-    ServedPoint,
-)
-from mtpsim.report.tables.terminal import (
-    Column,
-    Row,
-    TextTable,
-    print_table,
-    print_warnings,
-    say,
-)
+from mtpsim.report.serving_document import QUANTILES, TIMES, UNSTABLE, ServedArm, ServedPoint
+from mtpsim.report.tables.terminal import Column, Row, TextTable, print_table, print_warnings, say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -298,21 +284,27 @@ def arm_table(result: ResultDocument, cells: dict[str, Cell]) -> TextTable:
         result: the result document.
         cells: header and interval of each column.
     """
-    rows = list(_rows(result))
-    shown: list[tuple[str, list[str]]] = []
+    return _by_arm(result, _columns(result, cells))
+
+
+def _columns(result: ResultDocument, cells: dict[str, Cell]) -> dict[str, list[str]]:
+    """Headers and the texts below them; columns without any number are left out."""
+    shown = {}
     for header, cell in cells.items():
-        found = [cell(arm) for _, _, arm in rows]
+        found = [cell(arm) for *_, arm in _rows(result)]
         if any(one is not None for one in found):
             digits = min(shared_decimals(found), 3)
-            shown.append((header, [plus_minus(one, digits) for one in found]))
-    columns = [*_lead_columns(swept_keys(result)), *(Column(header) for header, _ in shown)]
-    return TextTable(
-        columns,
-        [
-            _row([*values, arm.name], [texts[n] for _, texts in shown], point, arm)
-            for n, (values, point, arm) in enumerate(rows)
-        ],
-    )
+            shown[header] = [plus_minus(one, digits) for one in found]
+    return shown
+
+
+def _by_arm(result: ResultDocument, texts: dict[str, list[str]]) -> TextTable:
+    """A row per load and arm of texts by header; the best arm of each load stands out."""
+    rows = []
+    for (values, point, arm), *cells in zip(_rows(result), *texts.values(), strict=True):
+        best = arm.name == point.best
+        rows.append(Row([*values, arm.name, *cells], "best" if best else "", marked=best))
+    return TextTable([*_lead_columns(swept_keys(result)), *map(Column, texts)], rows)
 
 
 def has_budgets(result: ResultDocument) -> bool:
@@ -327,22 +319,16 @@ def drafts_table(result: ResultDocument, most: int = 4) -> TextTable:
         result: The result document.
         most: Rules with a column of gains, those that are no bounds first.
     """
-    table, arms = arm_table(result, DRAFTS), list(_rows(result))
+    texts, arms = _columns(result, DRAFTS), list(_rows(result))
     rules = [
         (point.arm(one.name).bound, one.name) for *_, point, _ in arms for one in point.budgets
     ]
     names = [name for _, name in sorted(dict.fromkeys(rules), key=lambda rule: rule[0])][:most]
-    gains = []
     for name in names:
         found = [in_percent(gain_over(point, name, arm.name)) for _, point, arm in arms]
         digits = min(shared_decimals(found), 2)
-        gains.append([plus_minus(cell, digits) for cell in found])
-    columns = [*table.columns, *(Column(f"gain of\n{name}, %") for name in names)]
-    rows = [
-        replace(row, cells=[*row.cells, *(column[n] for column in gains)])
-        for n, row in enumerate(table.rows)
-    ]
-    return TextTable(columns, rows)
+        texts[f"gain of\n{name}, %"] = [plus_minus(cell, digits) for cell in found]
+    return _by_arm(result, texts)
 
 
 def gain_over(point: ServedPoint, name: str, over: str) -> Interval | None:
@@ -351,33 +337,17 @@ def gain_over(point: ServedPoint, name: str, over: str) -> Interval | None:
     return next((gain for gain in own.gains if gain.over == over), None) if own else None
 
 
-def _row(lead: list[str], cells: list[str], point: ServedPoint, arm: ServedArm) -> Row:
-    best = arm.name == point.best
-    return Row([*lead, *cells], "best" if best else "", marked=best)
-
-
 def latency_table(result: ResultDocument, names: Sequence[str] = TIMES) -> TextTable:
     """Quantiles of the times in ms, a row per load and arm; the half-width at p99 alone."""
-    columns, cells = _lead_columns(swept_keys(result)), []
-    rows = list(_rows(result))
+    texts = {}
     for name in names:
         for quantile in QUANTILES:
-            found = [getattr(arm.time(name), quantile) for _, _, arm in rows]
-            digits = min(shared_decimals(found), 2)
-            text = plus_minus if quantile == "p99" else _mean_alone
-            cells.append([text(one, digits) for one in found])
-            columns.append(Column(f"{NAMES[name]}\n{quantile}, ms"))
-    return TextTable(
-        columns,
-        [
-            _row([*values, arm.name], [column[n] for column in cells], point, arm)
-            for n, (values, point, arm) in enumerate(rows)
-        ],
-    )
-
-
-def _mean_alone(cell: Interval | None, digits: int) -> str:
-    return fixed(cell.mean if cell else None, digits)
+            found = [getattr(arm.time(name), quantile) for *_, arm in _rows(result)]
+            digits, whole = min(shared_decimals(found), 2), quantile == "p99"
+            texts[f"{NAMES[name]}\n{quantile}, ms"] = [
+                plus_minus(one, digits) if whole else fixed(one.mean, digits) for one in found
+            ]
+    return _by_arm(result, texts)
 
 
 def goals_text(goals: dict[str, float]) -> str:

@@ -1,7 +1,5 @@
 """The fastest shape of drafts by batch: a table and a sentence."""
 
-from __future__ import annotations
-
 from mtpsim.report.document_shapes import Shape, Shapes
 from mtpsim.report.tables.terminal import Column, Row, TextTable
 

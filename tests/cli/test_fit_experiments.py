@@ -2,7 +2,7 @@
 
 import pytest
 
-from mtpsim.cli.fit_deepest import write_deepest
+from mtpsim.cli.fit_experiments import write_deepest
 from mtpsim.common.errors import InputError
 from tests.support.examples import independent, latency
 

@@ -1,12 +1,14 @@
-"""Write a posterior replay as an experiment that plays recorded requests by position."""
+"""Experiments beside a fit, as deep as its times go: a posterior replay, a token chain."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from pathlib import Path
 
-from mtpsim.cli.fit_deepest import write_deepest
 from mtpsim.common.arrays import JsonDict
-from mtpsim.common.errors import InputError
+from mtpsim.common.errors import InputError, cannot_write
+from mtpsim.config.experiment import parse
+from mtpsim.fit.aggregated_chain import AggregatedFit
+from mtpsim.fit.chain_report import chain_draws, chain_section
+from mtpsim.fit.document import sections_csv
 from mtpsim.fit.model import LogFit
 from mtpsim.fit.posterior_replay import DEEPER, PosteriorReplay
 from mtpsim.fit.replay_report import (
@@ -28,9 +30,6 @@ def make_replay(fit: LogFit, *, asked: bool | None, quiet: bool) -> Replay | Non
         fit: fit of the log.
         asked: whether a replay is required (True) or unwanted (False); None: where possible.
         quiet: whether no progress is shown.
-
-    Raises:
-        InputError: a required replay is impossible.
     """
     if asked is False:
         return None
@@ -58,9 +57,6 @@ def write_replay(
         sections: its sections.
         replay: posterior replay.
         report: its accept lengths.
-
-    Raises:
-        InputError: a file can't be written.
     """
     experiment, draws = out.with_suffix(".replay.toml"), out.with_suffix(".replay.npz")
     content, known = replay_file(replay, report), replay.depth - DEEPER
@@ -96,3 +92,61 @@ def _experiment(sections: JsonDict, report: ReplayReport) -> str:
         head.append(f"depth {entry.depth}: {known.mean:.4f} [{known.low:.4f}, {known.high:.4f}]")
         head[-1] += beyond
     return "".join(f"# {line}\n" for line in head) + tomli_w.dumps(sections)
+
+
+def write_chain(out: Path, sections: JsonDict, fit: AggregatedFit) -> list[Path]:
+    """Write ``NAME.tokens.toml`` and ``NAME.tokens.csv``; return their paths.
+
+    The chain goes as deep as the times of the experiment: beyond the log only if these are a cost
+    model.
+
+    Args:
+        out: path ``NAME.toml`` of the fitted experiment.
+        sections: its sections.
+        fit: posterior draws of chains.
+    """
+    import tomli_w
+
+    path, samples = out.with_suffix(".tokens.toml"), out.with_suffix(".tokens.csv")
+    kept = {key: value for key, value in sections.items() if key != "sweep"}
+    inputs = sections.get("uncertainty", {}).get("inputs", {})
+    known = {key: value for key, value in inputs.items() if not key.startswith("acceptance")}
+    uncertainty = {"samples": samples.name} | ({"inputs": known} if known else {})
+    head = (
+        "# token chain fitted to counts: depths below the log's by what is known of text and\n"
+        f"# drafters, with the draws of {samples.name}\n"
+    )
+    draw = fit.typical_draw()
+
+    def text_at(depth: int) -> str:
+        own = {"acceptance": chain_section(fit, draw, depth), "uncertainty": uncertainty}
+        table = sections_csv(chain_draws(fit, depth), ("rates", "sojourn"))
+        samples.write_text(table, encoding="utf-8")
+        return head + tomli_w.dumps({**kept, **own})
+
+    write_deepest(path, text_at, deepest=fit.depth, known=fit.known)
+    return [path, samples]
+
+
+def write_deepest(path: Path, text_at: Callable[[int], str], *, deepest: int, known: int) -> None:
+    """Write the deepest valid experiment: beyond the log only if its times are a cost model.
+
+    Args:
+        path: file of the experiment.
+        text_at: returns the text of a depth; it may write files that the text names.
+        deepest: greatest depth to try.
+        known: depth of the log, at which the experiment must be valid.
+    """
+    try:
+        for depth in range(deepest, known - 1, -1):
+            text = text_at(depth)
+            try:
+                parse(text, folder=path.parent, file=str(path))
+            except InputError:
+                if depth > known:
+                    continue
+                raise
+            break
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(error, path) from None
