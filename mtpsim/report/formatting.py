@@ -221,7 +221,7 @@ def title(result: ResultDocument) -> str:
 
 def swept_keys(result: ResultDocument) -> list[str]:
     """Keys that any point sets, in order of first appearance."""
-    return list(dict.fromkeys(key for point in result.points for key in point.set))
+    return list(result.swept_keys)
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:

@@ -174,10 +174,12 @@ def _simulate_all(
     """
     done: list[Future[EstimatedPoint | ServerData]] = []
     failures: list[str] = []
-    stop = None
+    stop, likely_end = None, 0
     with ThreadPoolExecutor(1) as documents:
         for point_run, some in zip(runs, scenarios, strict=True):
+            point_run.likely_end = likely_end
             stop = _simulate(point_run, some, pool, saved)
+            likely_end = point_run.stopped_at
             if point_run.failure:
                 name = f"{point_run.label}: " if point_run.label else ""
                 failures.append(name + point_run.failure)
