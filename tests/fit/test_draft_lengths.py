@@ -81,10 +81,10 @@ def test_gradient_is_that_of_the_likelihood(name):
 
 @pytest.mark.slow
 def test_intervals_have_their_nominal_coverage():
-    """Shares, rates and sojourns from 16 short logs; intervals of a sixth of the width miss."""
+    """Shares, rates and sojourns from 10 short logs; intervals of a sixth of the width miss."""
     hits, narrow = [], []
     truth = np.concatenate([np.ravel(OFFERED), [12, 18], np.ravel(LENGTHS)])
-    for seed in range(16):
+    for seed in range(10):
         fit, data = fitted(proposing(50, 60, seed=seed))
         draws = []
         for x in draw_parameters(fit, parameter_covariance(fit, data), 300, seed):
@@ -95,8 +95,8 @@ def test_intervals_have_their_nominal_coverage():
         hits.append((low <= truth) & (truth <= high))
         narrow.append(np.abs((low + high) / 2 - truth) <= (high - low) / 12)
     covered = np.mean(hits, axis=0)
-    assert abs(covered.mean() - 0.95) < 0.05  # 320 intervals: 4 standard errors
-    assert (covered > 0.7).all()
+    assert abs(covered.mean() - 0.95) < 0.062  # 200 intervals: 4 standard errors
+    assert (covered > 0.6).all()
     assert np.mean(narrow) < 0.5
 
 
