@@ -1,7 +1,6 @@
 """The text of some requests written down, so that every policy can play the very same one.
 
-Lanes go in lockstep as in the kernels of fixed depths, and read the same words; the tape turns them
-so that a policy runs along one request after the other.
+Lanes go in lockstep as in the kernels of fixed depths, and read the same words.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from mtpsim.kernels.replay import draw_requests
 
 
 def write_chain(key, first, tick, column, chain, noise, normal, engine, row, pair, memory, tape):
-    """Fill columns ``column`` .. of the tape with the ticks from ``tick`` on.
+    """Fill rows ``column`` .. of the tape with the ticks from ``tick`` on.
 
     Args:
         key: of all words.
         first: number of the first request.
-        tick: a multiple of 8, as the number of columns to fill is.
-        column: first column to fill.
+        tick: a multiple of 8, as the number of rows to fill is.
+        column: first row to fill.
         chain: arrays of the chain.
         noise: arrays of the noise.
         normal: quantile table of the normal distribution.
@@ -51,38 +50,39 @@ def write_chain(key, first, tick, column, chain, noise, normal, engine, row, pai
 def _write_chain(
     key, first, tick, column, chain, noise, normal, engine, path, length, masks, s, memory, tape
 ):
-    for at in range(column, tape.state.shape[1], TILE):
+    for at in range(column, tape.state.shape[0], TILE):
         now = tick + at - column
         fill_words(key, first, now, TILE, PATH, s.words)
         if engine.kind == LENGTHS:
             find_lengths(chain, s.words, now == 0, TILE, engine.rates.size, path, length)
-            _transpose(length, at, tape.accepts)
-            _transpose(path.state, at, tape.state)
+            _put(length, at, tape.accepts)
+            _put(path.state, at, tape.state)
         elif engine.kind == LEVELS:
             find_masks(chain, s.words, now == 0, 0, TILE, path, masks)
-            _transpose(masks, at, tape.accepts)
-            _transpose(path.state, at, tape.state)
+            _put(masks, at, tape.accepts)
+            _put(path.state, at, tape.state)
         else:
-            _transpose(s.words, at, tape.words)
+            _put(s.words, at, tape.words)
         _write_noise(key, first, now, at, noise, engine, s, memory, tape)
         _write_extras(key, first, now, at, normal, engine, s, tape)
 
 
 def count_levels(accepts, deep, stop):
-    """From bits to lengths, in place, in the first ``stop`` columns."""
-    _count_levels(accepts, deep, np.empty((2, stop), np.int64))
+    """From bits to lengths, in place, in the first ``stop`` rows."""
+    _count_levels(accepts[: stop + deep], deep, np.empty((2, accepts.shape[1]), np.int64))
 
 
 @kernel
 def _count_levels(accepts, deep, scratch):
     reached, length = scratch
-    for lane in range(accepts.shape[0]):
+    for at in range(accepts.shape[0] - deep):
         reached[:], length[:] = 1, 0
         for j in range(deep):
-            for at in range(length.size):
-                reached[at] &= accepts[lane, at + j] >> j
-                length[at] += reached[at]
-        accepts[lane, : length.size] = length
+            bits = accepts[at + j]
+            for lane in range(bits.size):
+                reached[lane] &= bits[lane] >> j
+                length[lane] += reached[lane]
+        accepts[at] = length
 
 
 def write_recording(key, first, tick, column, recording, noise, normal, engine, memory, tape):
@@ -98,31 +98,31 @@ def _write_recording(
     key, first, tick, column, recording, noise, normal, engine, drawn, s, memory, tape
 ):
     draw_requests(key, first, recording, s.words, drawn)
-    recorded_hints = tape.confidences.shape[2] > 0 and tape.likelihood_ratios.shape[2] == 0
-    for at in range(column, tape.state.shape[1], TILE):
+    recorded_hints = tape.confidences.shape[0] > 0 and tape.likelihood_ratios.shape[0] == 0
+    for at in range(column, tape.state.shape[0], TILE):
         now = tick + at - column
         for lane in range(drawn.size):
             begin = recording.offsets[drawn[lane]]
             length = recording.offsets[drawn[lane] + 1] - begin
             for t in range(TILE):
-                tape.accepts[lane, at + t] = recording.accepted[begin + (now + t) % length]
-                tape.state[lane, at + t] = 0
-                if tape.entries.shape[1] > 0:
+                tape.accepts[at + t, lane] = recording.accepted[begin + (now + t) % length]
+                tape.state[at + t, lane] = 0
+                if tape.entries.shape[0] > 0:
                     start = drawn[lane] * engine.tokens if engine.tokens > 0 else begin
-                    tape.entries[lane, at + t] = start + now + t
+                    tape.entries[at + t, lane] = start + now + t
                 for j in range(recording.confidence.shape[1] if recorded_hints else 0):
                     recorded = recording.confidence[begin + (now + t) % length, j]
-                    tape.confidences[lane, at + t, j] = recorded
+                    tape.confidences[j, at + t, lane] = recorded
         _write_noise(key, first, now, at, noise, engine, s, memory, tape)
         _write_extras(key, first, now, at, normal, engine, s, tape)
 
 
 @bare
-def _transpose(tile, at, out):
-    """From [TILE, n] to columns of [n, W]."""
-    for lane in range(tile.shape[1]):
-        for t in range(TILE):
-            out[lane, at + t] = tile[t, lane]
+def _put(tile, at, out):
+    """Write a tile [TILE, n] to rows ``at`` .. of the tape."""
+    for t in range(TILE):
+        for lane in range(tile.shape[1]):
+            out[at + t, lane] = tile[t, lane]
 
 
 @bare
@@ -137,39 +137,39 @@ def _write_noise(key, first, now, at, noise, engine, s, memory, tape):
         look_up(CELLS, noise.normal, s.draft_words, TILE, s.z_draft)
         for t in range(TILE):
             correlate(s.z_draft[t], s.z_verify[t], noise.correlation)
-        _transpose(s.z_verify, at, tape.verify)
+        _put(s.z_verify, at, tape.verify)
         if not noise.shared:
-            _transpose(s.z_draft, at, tape.draft)
+            _put(s.z_draft, at, tape.draft)
         return
     draw_factors(noise, s.everywhere, now == 0, TILE, memory, s)
-    _transpose(s.verify, at, tape.verify)
+    _put(s.verify, at, tape.verify)
     if not noise.shared:
-        _transpose(s.target, at, tape.target)
-        _transpose(s.draft, at, tape.draft)
+        _put(s.target, at, tape.target)
+        _put(s.draft, at, tape.draft)
 
 
 @bare
 def _write_extras(key, first, now, at, normal, engine, s, tape):
     """Random numbers that only some policies and engines read."""
-    if tape.stale_words.shape[1] > 0:
+    if tape.stale_words.shape[0] > 0:
         fill_words(key, first, now, TILE, STALE, s.words)
-        _transpose(s.words, at, tape.stale_words)
-    if tape.resumed_words.shape[1] > 0:
+        _put(s.words, at, tape.stale_words)
+    if tape.resumed_words.shape[0] > 0:
         fill_words(key, first, now, TILE, RESUMED, s.words)
-        _transpose(s.words, at, tape.resumed_words)
-    for j in range(max(tape.scores.shape[2], tape.likelihood_ratios.shape[2])):
+        _put(s.words, at, tape.resumed_words)
+    for j in range(max(tape.scores.shape[0], tape.likelihood_ratios.shape[0])):
         fill_words(key, first, now, TILE, SCORES + j, s.words)
         look_up(CELLS, normal, s.words, TILE, s.z_verify)
-        if tape.scores.shape[2] > 0:
-            _transpose(s.z_verify, at, tape.scores[:, :, j])
-        if tape.likelihood_ratios.shape[2] > 0:
+        if tape.scores.shape[0] > 0:
+            _put(s.z_verify, at, tape.scores[j])
+        if tape.likelihood_ratios.shape[0] > 0:
             if engine.laws.shape[0] > 0:
                 _to_shares(s.words, s.z_verify)
             else:
                 _to_ratios(engine.separation, s.z_verify)
-            _transpose(s.z_verify, at, tape.likelihood_ratios[:, :, j])
+            _put(s.z_verify, at, tape.likelihood_ratios[j])
             fill_words(key, first, now, TILE, REJECTED + j, s.words)
-            _transpose(s.words, at, tape.rejected_words[:, :, j])
+            _put(s.words, at, tape.rejected_words[j])
 
 
 @bare
