@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 
-YOUNG = 200_000  # new objects before they are searched for cycles; imports alone make that many
+YOUNG = 500_000  # new objects before they are searched for cycles: imports and figures make fewer
 
 SMALL_MATRICES = (["check"], ["quick"])
 """Commands with products of small matrices only, where threads spend all time on each other."""
