@@ -33,12 +33,18 @@ def log_of(tmp_path, rounds):
     return read_logs([path])
 
 
-def fitted(rounds, name="regime2-round"):
+def begin(rounds, name):
+    """A candidate, the data and where its fit begins."""
     chosen = by_drafter(rounds, 4)
     data, counts = RoundSequence(rounds, 4, chosen), position_counts(rounds, 4)
     known = candidates(4, drafted=rounds.drafted[chosen].astype(int))
     model = next(one for one in known if one.name == name)
-    return fit_mle(model, data, model.initial(counts.hit.sum(0) / counts.reached.sum(0))), data
+    return model, data, model.initial(counts.hit.sum(0) / counts.reached.sum(0))[0]
+
+
+def fitted(rounds, name="regime2-round"):
+    model, data, first = begin(rounds, name)
+    return fit_mle(model, data, [first]), data
 
 
 def likelihood(law, accepted, drafted):
@@ -69,13 +75,11 @@ def test_likelihood_is_the_sum_over_state_paths():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_gradient_is_that_of_the_likelihood(name):
-    fit, data = fitted(proposing(12, 30, seed=2), name)
-    x = fit.parameters + 0.1
-    slopes = _gradient(fit.candidate, data, x)[1]
+    model, data, first = begin(proposing(12, 30, seed=2), name)
+    x = first + 0.1
+    slopes = _gradient(model, data, x)[1]
     for number, step in enumerate(1e-4 * np.eye(x.size)):
-        above, below = (
-            data.log_likelihood(fit.candidate.chain(x + s * step)).sum() for s in (1, -1)
-        )
+        above, below = (data.log_likelihood(model.chain(x + s * step)).sum() for s in (1, -1))
         assert slopes[number] == pytest.approx((above - below) / 2e-4, rel=1e-3, abs=1e-3)
 
 
