@@ -389,9 +389,8 @@ class TapePlayer:
         ints[:, ROW : ROW + BLOCK] = len(self.chain.state_bounds) - 1
         ints[:, MOST_ROUNDS : MOST_ROUNDS + BLOCK] = most[:, 0].reshape(-1, BLOCK)
         ints[:, MOST_TOKENS : MOST_TOKENS + BLOCK] = most[:, 1].reshape(-1, BLOCK)
-        counts = np.zeros((blocks, arms * BLOCK), np.int64)
-        memory = np.zeros((blocks, player.memory * BLOCK))
-        return LaneArrays(ints, np.zeros((blocks, FLOATS)), counts, memory)
+        counts, width = np.zeros((blocks, arms * BLOCK), np.int64), player.memory * BLOCK
+        return LaneArrays(ints, np.zeros((blocks, FLOATS)), counts, np.zeros((blocks, width)))
 
     def _write(self, key: int, first: int, base: int, row: Ints, pair: Ints, m: Floats) -> None:
         """Fill the tape from tick ``base`` on; its first columns may be filled already."""
@@ -403,13 +402,14 @@ class TapePlayer:
             if known and part.size:
                 ticks = part if part.ndim == 2 else part.swapaxes(0, 1)
                 ticks[:known] = ticks[-known:].copy()
-        at = np.uint64(key), first, base + known, known
-        rest = self.noise, self.normal, self.policy_set.engine
-        if isinstance(self.source, RecordingArrays):
-            kernels.write_recording(*at, self.source, *rest, m, self.tape)
-        else:
-            kernels.write_chain(*at, self.source, *rest, row, pair, m, self.tape)
+        at, n = (np.uint64(key), first, base + known, known), row.size
         engine, stop = self.policy_set.engine, self.width - self.ahead
+        if isinstance(self.source, RecordingArrays):
+            kernels.write_recording(*at, self.source, engine, n, self.tape)
+        else:
+            kernels.write_chain(*at, self.source, engine, row, pair, self.tape)
+        kernels.write_noise(*at, self.noise, engine, m, self.tape)
+        kernels.write_extras(*at, self.normal, engine, n, self.tape)
         if engine.kind == LEVELS:
             kernels.count_levels(self.tape.accepts, engine.rates.size, stop)
         if self.tape.confidences.size and self.tape.likelihood_ratios.size:
