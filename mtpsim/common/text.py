@@ -26,6 +26,22 @@ def listed(values: Iterable[object]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
+def span(values: Iterable[float], form: str = "g", unit: str = "") -> str:
+    """The least and the greatest of values: ``0.5 %``; ``0.1 to 2 %`` where they differ.
+
+    Args:
+        values (Iterable[float]): One value or more.
+        form (str): Format of each.
+        unit (str): What follows the number, or the two.
+
+    Examples:
+        >>> span([3, 1, 2], "d"), span([0.25, 0.251], ".2f", " %")
+        ('1 to 3', '0.25 %')
+    """
+    found = sorted(values)
+    return " to ".join(dict.fromkeys(format(end, form) for end in (found[0], found[-1]))) + unit
+
+
 def as_sentence(text: str) -> str:
     """The text with a capital and a full stop; the name of a file at its beginning stays.
 

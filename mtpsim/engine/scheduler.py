@@ -78,6 +78,7 @@ class BlockQueue:
         block (Callable): Point, first request and number of requests of the block with a number.
         first (int): Number of the first block.
         end (int): Number of the block after the last one.
+        likely_end (int): Blocks from here on wait for those before: they may not be needed.
     """
 
     def __init__(
@@ -86,9 +87,10 @@ class BlockQueue:
         block: Callable[[int], tuple[Compiled, int, int]],
         first: int,
         end: int,
+        likely_end: int = 0,
     ) -> None:
         self._pool, self._block = pool, block
-        self._next, self._end = first, end
+        self._next, self._end, self._likely_end = first, end, min(likely_end, end)
         self._in_flight: dict[int, Future[Tally]] = {}
         self._failures: Counter[int] = Counter()
         self._losses = 0  # of workers, in a row
@@ -126,11 +128,12 @@ class BlockQueue:
 
     def _fill(self, head: int) -> None:
         most = 1 if head < self._serial_until else BLOCKS_PER_WORKER * self._pool.count
+        end = self._likely_end if head < self._likely_end else self._end
         self._next = max(self._next, head)
         if head not in self._in_flight:
             self._in_flight[head] = self._submit(head)
             self._next = max(self._next, head + 1)
-        while len(self._in_flight) < most and self._next < self._end:
+        while len(self._in_flight) < most and self._next < end:
             if self._next not in self._in_flight:
                 self._in_flight[self._next] = self._submit(self._next)
             self._next += 1
@@ -196,6 +199,7 @@ def simulate(
     on_progress: Callable[[BlockRange], None],
     begin: BlockRange | None = None,
     end: int | None = None,
+    likely_end: int = 0,
 ) -> Tally:
     """Simulate up to ``requests`` requests of one point, in blocks.
 
@@ -212,6 +216,8 @@ def simulate(
             has them on a KeyboardInterrupt. The last block may have fewer requests than others.
         begin (BlockRange | None): Blocks that are done already; None: start with block 0.
         end (int | None): Number of the block to stop before; None: continue to ``requests``.
+        likely_end (int): Number of the block before which it is likely to stop, as another point
+            did: later ones are not simulated in advance.
 
     Raises:
         BlockFailedError: A block failed three times.
@@ -226,7 +232,8 @@ def simulate(
         first = requests_before(number, unit)
         return point, first, min(requests_before(number + 1, unit), requests) - first
 
-    queue, check_at = BlockQueue(pool, block, done.end, last), next_check(done.end + 1)
+    queue = BlockQueue(pool, block, done.end, last, likely_end)
+    check_at = next_check(done.end + 1)
     try:
         while done.end < last:
             added = queue.take(done.end)

@@ -33,6 +33,8 @@ from mtpsim.kernels.server_state import (
     draw_words,
 )
 
+WORD, AT, GOING = range(3)  # rows of `Drafts.path`
+
 
 @bare_inlined
 def is_by_position(world):
@@ -54,15 +56,13 @@ def begin_rounds(world, state, depth):
     for i in range(counts[RUNNING]):
         slot = np.uintp(state.order[i])
         slots[count] = slot
+        scheduled[count] = min(depth, ints[slot, OUTPUT] - ints[slot, EMITTED] - 1)
         count += np.int64(ints[slot, TODO] == 0)
     if world.kind == RECORDED:
         _read(world.recording, ints, drafts, count, depth)
     else:
         draw_words(world, state, slots, 0, count, depth + 1 if world.kind == POSITIONS else 1)
         _look_ahead(world, state, count, depth)
-    for i in range(count):
-        left = ints[slots[i], OUTPUT] - ints[slots[i], EMITTED] - 1
-        scheduled[i] = np.int32(min(depth, left))
     if engine.proposed.size > 0:
         for i in range(count):
             scheduled[i] = min(scheduled[i], engine.proposed[drafts.states[0, i]])
@@ -93,27 +93,45 @@ def _look_ahead(world, state, count, depth):
     after them; those after the first rejection have the state of the rejected draft.
     """
     chain, drafts, ints, last = world.chain, state.drafts, state.ints, state.words.shape[1] - 1
-    states, bounds = chain.state_bounds.shape[1], chain.accept_bounds
-    by_outcome = np.int64(states if chain.state_bounds.shape[0] > states + 1 else 0)
     for i in range(count):
         slot = np.uintp(drafts.slots[i])
-        tick, row, words = ints[slot, TICK], np.uintp(ints[slot, ROW]), state.words[slot]
-        word = words[np.uintp(tick & last)] & BITS
-        here, accepted, going = _next_state(chain, word, row), np.int64(0), np.int64(1)
+        row = np.uintp(ints[slot, ROW])
+        word = state.words[slot, np.uintp(ints[slot, TICK] & last)] & BITS
+        here, accepted = np.uintp(_next_state(chain, word, row)), np.int32(0)
         drafts.states[0, i] = here
         if world.kind == POSITIONS:
-            for j in range(np.uintp(depth)):
-                # No branch on the outcome: it would be mispredicted in every other round.
-                going &= np.int64(word <= bounds[row, np.uintp(here), j])
-                accepted += going
-                word = words[np.uintp((tick + np.int64(j) + 1) & last)] & BITS
-                row = np.uintp(np.int64(row) + going * (here + by_outcome - np.int64(row)))
-                here += going * (_next_state(chain, word, row) - here)
-                drafts.states[j + np.uintp(1), i] = here
+            drafts.path[WORD, i], drafts.path[AT, i], drafts.path[GOING, i] = word, row, -1
         else:
             for j in range(np.uintp(depth)):  # accepts are nested
-                accepted += np.int64(word <= bounds[row, np.uintp(here), j])
+                accepted += np.int32(word <= chain.accept_bounds[row, here, j])
         drafts.acceptable[i] = accepted
+    if world.kind == POSITIONS:
+        for j in range(depth):
+            _verify_position(chain, ints, state.words, drafts, count, j)
+
+
+@bare
+def _verify_position(chain, ints, words, drafts, count, j):
+    """Verify draft ``j`` of each round, as long as none before it is rejected.
+
+    The rounds do not wait for each other, unlike the positions of a round. No branch on the
+    outcome, which would be mispredicted in every other round: masks with all bits set or none.
+    """
+    states, last = chain.state_bounds.shape[1], words.shape[1] - 1
+    by_outcome = np.int32(states if chain.state_bounds.shape[0] > states + 1 else 0)
+    word, row, going = drafts.path[WORD], drafts.path[AT], drafts.path[GOING]
+    here, after, acceptable = drafts.states[j], drafts.states[j + 1], drafts.acceptable
+    for i in range(count):
+        slot = np.uintp(drafts.slots[i])
+        bound = chain.accept_bounds[np.uintp(row[i]), np.uintp(here[i]), np.uintp(j)]
+        passes = going[i] & ~((bound - word[i]) >> np.int32(31))
+        going[i] = passes
+        acceptable[i] -= passes
+        own = words[slot, np.uintp((ints[slot, TICK] + j + 1) & last)] & BITS
+        at = row[i] + (passes & (here[i] + by_outcome - row[i]))
+        word[i], row[i] = own, at
+        found = np.int32(_next_state(chain, own, np.uintp(at)))
+        after[i] = here[i] + (passes & (found - here[i]))
 
 
 @bare_inlined

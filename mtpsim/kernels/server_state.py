@@ -115,6 +115,7 @@ class Drafts(NamedTuple):
     kept: Ints  # [M] those that are not lost after depth 0
     acceptable: Ints  # [M] those that would be accepted of as many as were not clipped
     accepted: Ints  # [M] those that are accepted
+    path: Ints  # [3, M] word and row of the thresholds; -1 as long as no draft is rejected
     states: Ints  # [K + 1, M] hidden states of the drafts, and of the token after them
     # the others have no content without a budget
     verified: Ints  # [M] drafts that are verified
@@ -175,6 +176,7 @@ def _new_drafts(requests: int, depth: int, stale: int | None) -> Drafts:
         kept=ints(requests),
         acceptable=ints(requests),
         accepted=ints(requests),
+        path=ints(3, requests),
         states=ints(depth + 1, requests),
         verified=ints(shared * requests),
         words=ints(CALL * calls * shared, requests),

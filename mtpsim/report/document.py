@@ -5,6 +5,7 @@ shares and relative errors are fractions; None stands where a number does not ex
 """
 
 from dataclasses import field
+from functools import cached_property
 from typing import Annotated
 
 from pydantic import Field
@@ -406,8 +407,7 @@ class PointResult(DocumentSection):
         uncertainty (Uncertainty | None): Choice of depth under uncertain inputs.
         robust (Robust | None): Choice of depth over declared scenarios.
         tree (DraftTree | None): The drafted tree; None without ``[draft]``.
-        serving (ServedPoint | None): The server, instead of single requests: then there are no
-            depths.
+        serving (ServedPoint | None): The server, instead of single requests and ``depths``.
     """
 
     set: JsonDict = field(default_factory=dict)
@@ -478,8 +478,7 @@ class ResultDocument(DocumentSection):
         failures (list[str]): Sentences on points that could not be finished.
         points (list[PointResult]): One entry per combination of the swept values.
         by_batch (list[BatchGroup]): Groups of points that differ only in the batch size.
-        shapes (Shapes | None): The fastest shape of drafts by batch, with the acceptance of the
-            first point; None without ``[draft]``.
+        shapes (Shapes | None): The fastest shape of drafts by batch, of the first point's text.
         by_load (list[LoadGroup] | None): Groups of points of a server that differ only in the load.
         warnings (list[str] | None): Sentences that concern the whole run.
     """
@@ -494,3 +493,8 @@ class ResultDocument(DocumentSection):
     shapes: Shapes | None = None
     by_load: list[LoadGroup] | None = None
     warnings: list[str] | None = None
+
+    @cached_property
+    def swept_keys(self) -> tuple[str, ...]:
+        """Keys that any point sets; text on a point needs them, and a sweep may have 10,000."""
+        return tuple(dict.fromkeys(key for point in self.points for key in point.set))

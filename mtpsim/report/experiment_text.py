@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mtpsim.acceptance import Recording, Source
-from mtpsim.acceptance.base import stationary
+from mtpsim.acceptance.base import conditional_rates, stationary
 from mtpsim.common.arrays import Floats
-from mtpsim.common.text import counted
+from mtpsim.common.text import counted, span
 from mtpsim.config.experiment import Experiment, Point
 from mtpsim.config.scenarios import scenarios
 from mtpsim.config.simulation import Simulation
@@ -89,7 +88,7 @@ def _rounds(experiment: Experiment) -> list[str]:
         verify, draft = (exact.verify, exact.draft) if exact else (verify, draft)
         proposing = "" if exact else ", before slowdowns and if all drafts are proposed"
     plain, *rounds = (f"{time:.4g}" for time in verify + draft)
-    depths = f"1 to {len(rounds)}" if len(rounds) > 1 else "1"
+    depths = span([1, len(rounds)])
     return [f"plain step {plain} ms; rounds of depth {depths}: {', '.join(rounds)} ms{proposing}"]
 
 
@@ -219,9 +218,7 @@ def _acceptance(source: Source) -> list[str]:
             for s in range(chain.states)
         ]
     if chain.clock == "round" and chain.lengths is None:  # else long requests have more rounds
-        survival = share @ chain.survival
-        before = np.concatenate([[1.0], survival[:-1]])
-        rates = np.divide(survival, before, out=0 * survival, where=before > 0)
+        rates = conditional_rates(share @ chain.survival)
         lines.append(f"conditional rates, pooled over rounds: {_listed(rates)}")
     return lines
 
@@ -258,12 +255,6 @@ def _stopping_rule(s: Simulation) -> str:
     return f"{half_width} for the {s.precision_of.replace('_', ' ')} at every depth"
 
 
-def _percent(shares: Iterable[float]) -> str:
-    """``0.5 %``; ``0.1 to 2 %`` if a sweep varies it."""
-    found = sorted(set(shares))
-    return " to ".join(f"{100 * end:g}" for end in dict.fromkeys([found[0], found[-1]])) + " %"
-
-
 def _simulation(points: list[Point]) -> list[str]:
     every = [point.experiment.simulation for point in points]
     s = every[0]
@@ -286,6 +277,7 @@ def _simulation(points: list[Point]) -> list[str]:
             f"(first test of the precision after {least:,} requests: earlier ones would favour "
             "intervals that are too narrow by chance)",
         ]
-    confidence, epsilon = _percent(s.confidence for s in every), _percent(s.epsilon for s in every)
+    confidence = span((100 * s.confidence for s in every), unit=" %")
+    epsilon = span((100 * s.epsilon for s in every), unit=" %")
     lines.append(f"{confidence} intervals; the closed form is accurate if within ±{epsilon}")
     return lines

@@ -292,11 +292,12 @@ def interval(estimates: Estimates, index: int = 0, within: Span = ANY) -> Interv
             cutting it leaves its coverage as it is.
     """
     least, greatest = within
-    mean, low, high = (  # as np.clip, which takes long for one number
-        number(min(max(float(values[index]), least), greatest))
-        for values in (estimates.values, estimates.low, estimates.high)
+    mean, low, high = estimates.ends[index]  # np.clip takes long for one number
+    return Interval(
+        mean=number(min(max(mean, least), greatest)),
+        low=number(min(max(low, least), greatest)),
+        high=number(min(max(high, least), greatest)),
     )
-    return Interval(mean=mean, low=low, high=high)
 
 
 def intervals(found: Estimates) -> list[Interval]:

@@ -52,6 +52,7 @@ class BlockRun(ABC):
         part (tuple[int, int]): (i, n): simulate part i of n equal parts of the requests.
     """
 
+    likely_end = 0  # number of blocks after which the point before this one was precise
     scale = "relative"  # of the precision
     units = "request"  # of which the tally is
 
@@ -81,6 +82,11 @@ class BlockRun(ABC):
         """Name of the point in the progress display."""
         values = set_label(self.point.set)
         return f"{self.number + 1}/{self.of}: {values}" if self.of > 1 else values
+
+    @property
+    def stopped_at(self) -> int:
+        """Number of blocks after which it was precise; 0 if it was not, or simulated nothing."""
+        return self._last.end if self.reached and self._last else 0
 
     @cached_property
     def name(self) -> str:
@@ -131,6 +137,7 @@ class BlockRun(ABC):
                 on_progress=lambda blocks: self._block_done(blocks, store),
                 begin=begin or BlockRange.empty(self._point.plan.layout.columns, self._first),
                 end=self._end,
+                likely_end=self.likely_end,
             )
         except BaseException:
             if self._last is not None:

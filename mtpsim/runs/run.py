@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,10 +174,12 @@ def _simulate_all(
     """
     done: list[Future[EstimatedPoint | ServerData]] = []
     failures: list[str] = []
-    stop = None
+    stop, likely_end = None, 0
     with ThreadPoolExecutor(1) as documents:
         for point_run, some in zip(runs, scenarios, strict=True):
+            point_run.likely_end = likely_end
             stop = _simulate(point_run, some, pool, saved)
+            likely_end = point_run.stopped_at
             if point_run.failure:
                 name = f"{point_run.label}: " if point_run.label else ""
                 failures.append(name + point_run.failure)
@@ -232,7 +234,7 @@ class RunStart:
             "executor": executor,
             "python": sys.version.split()[0],
             "platform": f"{platform.system()} {platform.machine()}",
-            **{name: version(name) for name in ("numpy", "numba", "scipy")},
+            **{name: import_module(name).__version__ for name in ("numpy", "numba", "scipy")},
         }
 
 

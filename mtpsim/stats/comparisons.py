@@ -106,12 +106,22 @@ def _differences(
         _Differences(
             gain=values - values[option],
             error=error[row],
-            one_sided=float(np.quantile(top[row], confidence)) if error[row].any() else 0.0,
-            two_sided=float(np.quantile(deviations[row], confidence)),
+            one_sided=_quantile(top[row], confidence) if error[row].any() else 0.0,
+            two_sided=_quantile(deviations[row], confidence),
             deviations=deviations[row],
         )
         for row, option in enumerate(options)
     ]
+
+
+def _quantile(column: Floats, share: float) -> float:
+    """``np.quantile``, to the bit, in a fifth of the time: selecting one place is vectorised."""
+    place = (len(column) - 1) * share
+    below = int(place)
+    ordered = np.partition(column, below)
+    low, rest = ordered[below], place - below
+    high = ordered[below + 1 :].min() if below + 1 < len(column) else low
+    return float(low + (high - low) * rest if rest < 0.5 else high - (high - low) * (1 - rest))
 
 
 def _mean(column: Floats) -> float:
@@ -169,7 +179,7 @@ def choose(log_speedup: Estimates, confidence: float, indifference: float = 0.0)
     """
     draws, scales = normal_draws(log_speedup.covariance), student_scales(log_speedup.freedom)
     values, limits = log_speedup.values, (confidence, indifference)
-    drawn = values + draws / scales
+    drawn = (values[:, None] + np.ascontiguousarray(draws.T) / scales[:, 0]).T
     return _choice(values, draws, scales, drawn, limits, log_speedup.freedom)
 
 
@@ -212,7 +222,7 @@ def _choice(
     # A loss is at least the difference to any option. The option that gives the greatest lower
     # bound depends on the data, so that the bounds of all pairs must hold at once.
     every = reduce(np.maximum, (one.deviations for one in to))
-    all_pairs = float(np.quantile(every, confidence))
+    all_pairs = _quantile(every, confidence)
     if np.isfinite(freedom):  # few requests: correlations are not known well, Bonferroni needs none
         pairs = max(len(to) * (len(to) - 1), 2)
         all_pairs = max(all_pairs, float(stdtrit(freedom, 1 - (1 - confidence) / pairs)))

@@ -154,6 +154,11 @@ class Estimates:
         """``[Q]`` upper ends of the intervals."""
         return self.values + self.half_width
 
+    @cached_property
+    def ends(self) -> list[tuple[float, float, float]]:
+        """``[Q]`` each estimate with both ends of its interval."""
+        return list(zip(self.values.tolist(), self.low.tolist(), self.high.tolist(), strict=True))
+
     def linear_combination(self, weights: Floats) -> Estimates:
         """Estimates of linear combinations, with ``weights`` ``[R, Q]``."""
         covariance = weights @ self.covariance @ weights.T

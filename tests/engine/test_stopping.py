@@ -8,6 +8,7 @@ import pytest
 
 import mtpsim
 from mtpsim.cli.main import main
+from mtpsim.engine.executors import Threads
 from mtpsim.engine.scheduler import half_width
 from mtpsim.engine.simulate import compile_point, tally_block
 from mtpsim.stats import estimators
@@ -65,6 +66,32 @@ def test_a_difference_of_two_depths_is_absolute_and_paired():
     alone = max(width(d["speedup"]) for d in point["depths"])
     whole = mtpsim.run(mtpsim.parse(TEXT + f"precision = {alone / 2:.5f}")).points[0]
     assert whole["requests"] > point["requests"]  # the difference is surer than its parts
+
+
+def test_a_sweep_simulates_few_blocks_beyond_those_that_stop_it(monkeypatch):
+    """The first point simulates blocks in advance; the next one none beyond where that stopped."""
+    submitted = []
+    submit = Threads.submit
+
+    def counting(pool, point, first, size):
+        submitted.append((point.experiment.latency.target, first))
+        return submit(pool, point, first, size)
+
+    monkeypatch.setattr(Threads, "submit", counting)
+    targets, precisions = [76.0, 77.0, 78.0, 79.0], [0.02, 0.02, 0.002, 0.02]
+    text = TEXT + '[sweep]\nzip = ["latency.target", "simulation.precision"]\n'
+    text += f'"latency.target" = {targets}\n"simulation.precision" = {precisions}'
+    points = mtpsim.run(mtpsim.parse(text), executor="threads:2").points
+    blocks = [[first for target, first in submitted if target == one] for one in targets]
+    beyond = [
+        sum(first >= point["requests"] for first in own)
+        for own, point in zip(blocks, points, strict=True)
+    ]
+    assert beyond[0] > beyond[1] == 0
+    assert points[2]["requests"] > points[1]["requests"] == points[3]["requests"]
+    single = [f"simulation.precision={precisions[2]}", f"latency.target={targets[2]}"]
+    alone = mtpsim.run(mtpsim.parse(TEXT, overrides=single)).points[0]
+    assert alone["depths"][2]["speedup"] == points[2]["depths"][2]["speedup"]
 
 
 def test_another_stopping_rule_reuses_the_blocks(tmp_path, capsys):

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mtpsim.common.arrays import Floats
+from mtpsim.common.text import span
 from mtpsim.report.document import PointResult, ResultDocument
 from mtpsim.report.figures import style
 from mtpsim.report.figures.panels import point_panels
@@ -56,10 +57,8 @@ def _shares(point: PointResult) -> tuple[str, ...]:
 
 def _greatest(points: Sequence[PointResult]) -> str:
     """The greatest depth in words: shapes of drafts may differ in theirs."""
-    depths = sorted({greatest_depth(point) for point in points})
-    if len(depths) == 1:
-        return f"depth {depths[0]}"
-    return f"the greatest depth ({depths[0]} to {depths[-1]})"
+    depths = {greatest_depth(point) for point in points}
+    return f"the greatest depth ({span(depths)})" if len(depths) > 1 else f"depth {span(depths)}"
 
 
 def _draw_accepted(axes: Axes, point: PointResult) -> bool:
@@ -76,16 +75,7 @@ def _draw_accepted(axes: Axes, point: PointResult) -> bool:
     )
     arms = style.error_arms(mean, low, high)
     axes.bar(accepted.count, mean, 0.7, color=style.BLUE, alpha=0.85, zorder=2, label="simulated")
-    axes.errorbar(
-        accepted.count,
-        mean,
-        arms,
-        fmt="none",
-        ecolor=style.INK,
-        elinewidth=1.3,
-        capsize=3,
-        zorder=3,
-    )
+    axes.errorbar(accepted.count, mean, arms, **style.ON_BARS)
     if theory.size:
         diamond: dict[str, Any] = {"markerfacecolor": style.PAPER, "markeredgecolor": style.INK}
         axes.plot(
@@ -116,23 +106,18 @@ def _accepted_heading(points: list[PointResult]) -> str:
     shares = [numbers(point.accepted.mean) for point in points if point.accepted]
     if not shares:
         return "Nothing was simulated"
-    full = _span([100 * share[-1] for share in shares])
+    full = span((100 * share[-1] for share in shares), ".0f", " %")
     depths = {share.size - 1 for share in shares}
     tree = any(point.tree and not point.tree.is_chain for point in points)
     if depths == {1} and not tree:
         return f"{full} of rounds accept the draft"
     most = f"all {max(depths)}"
     if len(depths) > 1:
-        most = f"the most possible ({min(depths)} to {max(depths)})"
+        most = f"the most possible ({span(depths)})"
     elif tree:
         most = f"{max(depths)}, one per level"
-    none = _span([100 * share[0] for share in shares])
+    none = span((100 * share[0] for share in shares), ".0f", " %")
     return f"{none} of rounds accept no draft, {full} accept {most}"
-
-
-def _span(percents: list[float]) -> str:
-    low, high = f"{min(percents):.0f}", f"{max(percents):.0f}"
-    return f"{low} %" if low == high else f"{low} to {high} %"
 
 
 def requests_figure(result: ResultDocument) -> Figure:
@@ -191,8 +176,8 @@ def _request_heading(result: ResultDocument) -> str:
     if not behind:
         return "Speed of single requests"
     if len(points) > 1:
-        span = _span([100 * share for share in behind])
-        return f"1 % of requests are at least {span} slower than the median, at the best depth"
+        by = span((100 * share for share in behind), ".0f", " %")
+        return f"1 % of requests are at least {by} slower than the median, at the best depth"
     best = best_depth(points[0]) or 0
     slow, plain = _quantile(points[0], "p1")[best], _quantile(points[0], "p99")[0]
     if best and slow > plain:
@@ -248,10 +233,8 @@ def _time_heading(points: list[PointResult]) -> str:
     if not times:
         return "Time of a round by depth"
     where, ratios = _greatest(points), [t[-1] / t[0] for t in times]
-    low, high = f"{min(ratios):.2f}", f"{max(ratios):.2f}"
-    span = low if low == high else f"{low} to {high}"
     if len(times) > 1:
-        return f"A round at {where} takes {span} times as long as a plain step"
+        return f"A round at {where} takes {span(ratios, '.2f')} times as long as a plain step"
     greatest, plain = _three_digits(times[0][[-1, 0]])
     return f"A round at {where} takes {greatest} ms, a plain step {plain} ms"
 

@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from mtpsim.common.arrays import Floats
+from mtpsim.common.text import span
 from mtpsim.report.document import Diagnostics, PointResult, ResultDocument
 from mtpsim.report.figures import style
 from mtpsim.report.figures.panels import point_panels
@@ -243,9 +244,7 @@ def _draw_steps(axes: Axes, point: PointResult) -> bool:
     for bar, kind in zip(bars, step_kinds(point), strict=True):
         bar.set(**STYLES[kind])
     arms = style.error_arms(mean, low, high)
-    axes.errorbar(
-        depths, mean, arms, fmt="none", ecolor=style.INK, elinewidth=1.3, capsize=3, zorder=3
-    )
+    axes.errorbar(depths, mean, arms, **style.ON_BARS)
     axes.axhline(1, color=style.INK, linewidth=1)
     axes.margins(y=0.08)
     gains = [in_percent(cell, zero=1) for cell in cells_of(point, "marginal")[1:]]
@@ -413,9 +412,8 @@ def _dependence_heading(found: Sequence[Diagnostics]) -> str:
     factors = [n.mean for n in narrow if known(n.mean) and known(n.low) and n.low > 1.05]
     if not factors:
         return "No dependence between rounds of a request detected"
-    low, high = f"{min(factors):.2g}", f"{max(factors):.2g}"
-    span = low if low == high else f"{low} to {high}"
-    return f"Treating rounds as independent makes intervals {span} times too narrow"
+    by = span(factors, ".2g")
+    return f"Treating rounds as independent makes intervals {by} times too narrow"
 
 
 def _draw_autocorrelation(

@@ -46,6 +46,10 @@ DASHED = (0, (4, 3))
 MARKER = 6.0
 MAX_PANELS = 6
 WIDTH, HEIGHT = 4.8, 3.6
+ON_BARS: dict[str, Any] = {
+    "fmt": "none", "ecolor": INK, "elinewidth": 1.3, "capsize": 3, "zorder": 3
+}  # fmt: skip
+"""Error bars of bars."""
 TEXTS = ("heading", "subtitle", "note")
 """Texts around the axes, by their ``gid`` in the figure."""
 FOOT, VALUE_ROW, NOTE_HEIGHT, NOTE_LINE = 0.82, 0.15, 0.26, 0.13
@@ -202,11 +206,11 @@ class Frame:
             text.set_parse_math(False)
         self._lay_out(width, height + self._foot - foot)
 
-    def widen(self, extra: float, height: float = 0.0) -> None:
-        """Add inches at the right of the panels, which are at least as high as given."""
-        wide, high = self.figure.get_size_inches()
+    def widen(self, extra: float) -> None:
+        """Add inches at the right of the panels."""
+        width, height = self.figure.get_size_inches()
         self._right += extra
-        self._lay_out(wide + extra, max(high, self._top + FOOT / 2 + height))
+        self._lay_out(width + extra, height)
 
     def name_axes(self, x: str, y: str) -> None:
         """Label the axes: ``x`` of every panel, ``y`` of those at the left."""
