@@ -12,7 +12,8 @@ clock; times the ratio of variances (equal precision); the same with `control_va
 ("exact": no variance is left). Programs take turns, of four million rounds for mtpsim's kernels, so
 that caches are warm for most of a turn; each figure is the minimum of several turns. Times are CPU
 times of all threads, except for whole commands and for two threads (wall time). Goals at equal
-precision, with two states under both clocks: 25 times plain NumPy, 10 times C++, 20 times the numba loop, 15 times JAX.
+precision, with two states under both clocks: 25 times plain NumPy, 10 times C++, 20 times
+the numba loop, 15 times JAX.
 """
 
 import argparse
