@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tables import Table
 
-FILE = "experiments/article.toml"
+FILE, SERVER = "experiments/article.toml", "experiments/serving.toml"
 QUICK = [
     "quick",
     "--target",
@@ -76,7 +76,9 @@ def table(turns: int, cold: int) -> Table:
             'python -c "import numba"': (lambda: seconds(*NUMBA), turns, "-"),
             "mtpsim --help": (lambda: seconds(*run, "--help"), turns, "-"),
             "mtpsim quick": (lambda: seconds(*run, *QUICK), turns, "1.5"),
+            "mtpsim fit --help": (lambda: seconds(*run, "fit", "--help"), turns, "1.5"),
             "mtpsim check": (lambda: seconds(*run, "check", FILE), turns, "1.5"),
+            "mtpsim check, of a server": (lambda: seconds(*run, "check", SERVER), turns, "1.5"),
         }
         if cold:
             commands |= {

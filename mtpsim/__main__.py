@@ -5,7 +5,10 @@ import os
 import signal
 import sys
 
-YOUNG = 200_000  # new objects before they are searched for cycles; imports alone make that many
+YOUNG = 500_000  # new objects before they are searched for cycles: imports and figures make fewer
+
+SMALL_MATRICES = (["check"], ["quick"])
+"""Commands with products of small matrices only, where threads spend all time on each other."""
 
 
 def entry() -> None:
@@ -16,6 +19,8 @@ def entry() -> None:
     # Else pydantic reads the metadata of every package, and idle threads of BLAS spin for 0.03 s.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+    if sys.argv[1:2] in SMALL_MATRICES:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from mtpsim.cli.main import INTERRUPTED, main
     from mtpsim.cli.streams import survive_closed_pipes
 

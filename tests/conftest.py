@@ -17,16 +17,33 @@ SLOW = (  # files and tests of more than some seconds; `-m "not slow"` leaves th
     "tests/project/test_experiments.py",
     "tests/project/test_notebooks.py",
     "tests/project/test_site.py",
-    "tests/project/test_verification.py::test_damaged",
     "tests/runs/test_resume.py",
+)
+LONGEST = (  # files that several workers begin with, the longest first, so that all end together
+    "tests/engine/test_policy_player.py",  # also compiles what most others need
+    "tests/kernels/test_server.py",
+    "tests/project/test_experiments.py",
+    "tests/engine/test_executors.py",
+    "tests/fit/test_draft_lengths.py",
+    "tests/cli/test_fit.py",
+    "tests/benchmark/test_power.py",
+    "tests/fit/test_model.py",
+    "tests/cli/test_fit_replay.py",
+    "tests/cli/test_streams.py",
+    "tests/project/test_notebooks.py",
+    "tests/report/test_page.py",
+    "tests/cli/test_main.py",
 )
 
 
-def pytest_collection_modifyitems(items):
-    """Mark the slow tests."""
+def pytest_collection_modifyitems(config, items):
+    """Mark the slow tests; sort files for `pytest -n 2 --dist loadfile --no-loadscope-reorder`."""
     for item in items:
         if item.nodeid.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+    if hasattr(config, "workerinput"):  # of pytest-xdist
+        place = {name: number for number, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: place.get(item.nodeid.split("::")[0], len(LONGEST)))
 
 
 @pytest.fixture

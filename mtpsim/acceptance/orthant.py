@@ -4,6 +4,7 @@ A single correlation requires one-dimensional integrals, computed by quadrature 
 matrix requires a (K - 1)-dimensional integral. All methods are deterministic.
 """
 
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -16,11 +17,18 @@ MOST_NESTED, FEW_NODES, NEAR = 5, 24, 6.5
 POINTS, GENERATOR = 131_071, 52_153  # a Korobov lattice
 
 
-def _nodes(low: float, high: float) -> tuple[Floats, Floats]:
-    """Gauss-Legendre nodes and weights on an interval."""
+@cache
+def _legendre(count: int) -> tuple[Floats, Floats]:
+    """Gauss-Legendre nodes and weights on [-1, 1]; an eigenproblem, so solved once."""
     from scipy.special import roots_legendre
 
-    x, weight = roots_legendre(NODES)
+    x, weight = roots_legendre(count)
+    return x, weight
+
+
+def _nodes(low: float, high: float) -> tuple[Floats, Floats]:
+    """The same on an interval."""
+    x, weight = _legendre(NODES)
     half = max(high - low, 0.0) / 2
     return low + half * (x + 1), half * weight
 
@@ -68,9 +76,9 @@ def matrix_orthants(z: Floats, correlation: Floats) -> Floats:
 
 
 def _nested(z: Floats, factor: Floats) -> Floats:
-    from scipy.special import ndtr, roots_legendre
+    from mtpsim.common.special import ndtr
 
-    x, weight = roots_legendre(FEW_NODES)
+    x, weight = _legendre(FEW_NODES)
     score, mass = np.zeros((0, 1)), np.ones(1)
     found = np.empty(z.size)
     for k, limit in enumerate(z):

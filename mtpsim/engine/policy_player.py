@@ -18,16 +18,28 @@ from mtpsim.exact.chain_solver import solve
 from mtpsim.exact.oracle_mdp import ControlProblem, Optimal
 from mtpsim.exact.recorded_control import RecordedControl
 from mtpsim.kernels.arrays import (
+    BLOCK,
+    FLOATS,
+    INTS,
     LENGTHS,
     LEVELS,
+    MOST_ROUNDS,
+    MOST_TOKENS,
     POSITIONS_BY_OUTCOME,
+    PREVIOUS,
+    ROUNDS,
     ROUNDS_BY_OUTCOME,
+    ROW,
     TICKS,
+    TOKENS,
+    TOTAL_MS,
     ChainArrays,
     EngineArrays,
+    LaneArrays,
     NoiseArrays,
     PolicyInputs,
     RecordingArrays,
+    Situation,
     TapeArrays,
 )
 from mtpsim.latency import CompiledLatency
@@ -41,7 +53,8 @@ from mtpsim.policy.oracle import Oracle
 TILE = 8  # ticks per write to a tape
 LANES = 256  # of a tape: about 2 MB, which stays in the nearer caches
 ENDLESS = 2**62
-MOST_COPIED = 64  # numbers of a policy that its kernel copies for each request
+MOST_UNROLLED, DEEPEST_UNROLLED = 32, 8  # length of a memory and depth that a kernel is built for
+MOST_COPIED = 64  # parameters of a policy that its kernel copies
 
 Log = npt.NDArray[np.int16]
 Ints = npt.NDArray[np.int32]
@@ -56,6 +69,7 @@ class CompiledPolicy:
         spec (PolicySpec): The policy as the experiment file states it.
         p (Floats): Parameters of its rule.
         memory (int): Length of its memory.
+        depth (int): Greatest depth K.
         inputs (PolicyInputs): Inputs that its rule reads.
         drawn (bool): Whether it reads random confidences.
     """
@@ -63,18 +77,23 @@ class CompiledPolicy:
     spec: PolicySpec
     p: Floats
     memory: int
+    depth: int
     inputs: PolicyInputs
     drawn: bool
 
     @property
-    def kernel(self) -> Callable[..., None]:
-        """The kernel of its rule."""
-        from mtpsim.kernels.policies import player  # numba: not for `check`
+    def address(self) -> int:
+        """Address of the kernel of its rule."""
+        from mtpsim.kernels.policies import rule_address  # numba: not for `check`
 
-        kernel: Callable[..., None] = player(
-            self.spec.rule_name(), self.spec.functions(), self.inputs
+        count = self.p.size  # rounded to a power of two, so that few kernels serve all lengths
+        sizes = (
+            max(8, 1 << (count - 1).bit_length()) if count <= MOST_COPIED else 0,
+            self.memory if self.memory <= MOST_UNROLLED else 0,
+            self.depth if self.depth <= DEEPEST_UNROLLED else 0,
         )
-        return kernel
+        found: int = rule_address(self.spec.rule_name(), self.spec.functions(), *sizes)
+        return found
 
 
 @dataclass(frozen=True)
@@ -88,6 +107,7 @@ class PolicySet:
         optimal (Optimal | RecordedControl | None): Optimal control of the chain or of recorded
             positions; None for recorded rounds.
         environment (Environment): Known quantities that policies may use.
+        situation (Situation): What can happen while they play.
     """
 
     players: list[CompiledPolicy]
@@ -95,6 +115,7 @@ class PolicySet:
     without: EngineArrays
     optimal: Optimal | RecordedControl | None
     environment: Environment
+    situation: Situation
 
     def any_reads(self, name: str) -> bool:
         """Whether any policy reads the input ``name``."""
@@ -133,27 +154,29 @@ def compile_policies(
         overhead_off=latency.overhead_off,
     )
     engine = _engine(adaptive, source, latency, rates=rates, tokens=tokens)
-    usual = PolicyInputs(
-        *(False,) * 4,
+    chain = source.hidden_chain
+    situation = Situation(
         own_noise=engine.by_position and latency.persistence != 0,
         by_outcome=engine.kind in (ROUNDS_BY_OUTCOME, POSITIONS_BY_OUTCOME),
         shared=latency.shared,
         pauses=engine.stale > 0 or engine.resumed > 0,
         proposed=engine.proposed.size > 0,
+        by_position=engine.by_position,
+        slow=chain is not None and bool((chain.slowdown != 1).any()),
     )
     recording = source if isinstance(source, Recording) else None
     known = recording is not None and recording.confidence is not None
     compiled = partial(
         _player,
         environment=environment,
-        usual=usual,
+        situation=situation,
         entries=recording is not None,
         confidences=known and not adaptive.states_confidence,
     )
     players = [compiled(spec) for spec in adaptive.policies]
     players += _bound(adaptive, compiled) if optimal else []
     without = engine._replace(verify=latency.verify.astype(float))
-    return PolicySet(players, engine, without, optimal, environment)
+    return PolicySet(players, engine, without, optimal, environment, situation)
 
 
 def _round_times(source: Source, latency: CompiledLatency, *, rounds: int, tokens: int) -> Floats:
@@ -251,30 +274,23 @@ def _player(
     spec: PolicySpec,
     environment: Environment,
     *,
-    usual: PolicyInputs,
+    situation: Situation,
     entries: bool,
     confidences: bool,
 ) -> CompiledPolicy:
     """Compile a policy; ``entries`` and ``confidences``: of recorded requests."""
     drawn = spec.reads_confidence and not confidences
     p, memory = spec.parameters(environment), max(spec.memory_size(environment), 1)
-    in_rounds = drawn and (usual.by_outcome or usual.pauses or usual.proposed)
-    inputs = usual._replace(
+    in_rounds = drawn and (situation.by_outcome or situation.pauses or situation.proposed)
+    inputs = PolicyInputs(
         confidence=in_rounds,
         scores=spec.uses_random_numbers,
         outcome=in_rounds or spec.sees_outcome,
         drops=spec.discards_drafts,
         entry=spec.sees_entry and entries,
         on_tape=spec.reads_confidence and not in_rounds,
-        memory=_room(memory),
-        parameters=_room(p.size),
     )
-    return CompiledPolicy(spec, p, memory, inputs, drawn)
-
-
-def _room(count: int) -> int:
-    """A power of two, so that few kernels serve all lengths; 0 if that is too much to copy."""
-    return max(8, 1 << (count - 1).bit_length()) if count <= MOST_COPIED else 0
+    return CompiledPolicy(spec, p, memory, environment.depth, inputs, drawn)
 
 
 # One state that slows nothing down, for recorded requests
@@ -305,6 +321,7 @@ class TapePlayer:
         self.width = min(TICKS, -(-longest // TILE) * TILE) + self.ahead
         self.tape = self._new_tape()
         self.normal = normal_table().values
+        self.hints = np.zeros(len(engine.rates) * BLOCK)
 
     def _new_tape(self) -> TapeArrays:
         engine, n, w = self.policy_set.engine, LANES, self.width
@@ -313,78 +330,67 @@ class TapePlayer:
         each = 1 if engine.by_position else deep
         scores = each if self.policy_set.any_reads("scores") else 0
         drawn = any(player.drawn for player in self.policy_set.players)
-        ratios = np.zeros((n, w, each if drawn else 0))
+        ratios = np.zeros((each if drawn else 0, w, n))
         on_tape = self.policy_set.any_reads("on_tape")
         # Under the round clock each confidence takes the place of the ratio that it is made from.
-        confidences = ratios if drawn and not engine.by_position else np.zeros((n, w, deep))
+        confidences = ratios if drawn and not engine.by_position else np.zeros((deep, w, n))
         return TapeArrays(
-            accepts=np.zeros((n, w), np.int64),
-            state=np.zeros((n, w), np.int32),
-            words=np.zeros((n, w if by_outcome else 0), np.int32),
-            target=np.ones((n, 0 if self.noise.shared else w)),
-            verify=np.ones((n, w)),
-            draft=np.ones((n, 0 if self.noise.shared else w)),
-            stale_words=np.zeros((n, w if engine.stale else 0), np.int32),
-            resumed_words=np.zeros((n, w if engine.resumed else 0), np.int32),
-            scores=np.zeros((n, w, scores)),
+            accepts=np.zeros((w, n), np.int64),
+            state=np.zeros((w, n), np.int32),
+            words=np.zeros((w if by_outcome else 0, n), np.int32),
+            target=np.ones((0 if self.noise.shared else w, n)),
+            verify=np.ones((w, n)),
+            draft=np.ones((0 if self.noise.shared else w, n)),
+            stale_words=np.zeros((w if engine.stale else 0, n), np.int32),
+            resumed_words=np.zeros((w if engine.resumed else 0, n), np.int32),
+            scores=np.zeros((scores, w, n)),
             likelihood_ratios=ratios,
             rejected_words=np.zeros(ratios.shape, np.int32),
-            entries=np.zeros((n, w if self.policy_set.any_reads("entry") else 0), np.int32),
-            confidences=confidences if on_tape else np.zeros((n, w, 0)),
+            entries=np.zeros((w if self.policy_set.any_reads("entry") else 0, n), np.int32),
+            confidences=confidences if on_tape else np.zeros((0, w, n)),
         )
 
     def play(self, key: int, first: int, limits: Limits, totals: Floats, logs: Log) -> None:
         """Simulate requests ``first`` .. to their end under every policy."""
+        from mtpsim.kernels.policies import player  # numba: not for `check`
+
         n, base = len(limits), 0
         row = np.full(n, len(self.chain.state_bounds) - 1, np.int32)
         pair, memory = np.zeros(n, np.int32), np.zeros((2, n))
-        m = [np.zeros((n, player.memory)) for player in self.policy_set.players]
-        place = np.tile(np.array([0, -1, row[0]]), (len(m), n, 1))
-        scores = np.zeros((len(m), n, 2))
+        players = self.policy_set.players
+        lanes = [self._new_lanes(player, limits) for player in players]
+        kernel = player(self.policy_set.situation)
         while True:
             self._write(key, first, base, row, pair, memory)
+            flat = self._flat()
             stop = base + self.width - self.ahead
-            for i, player in enumerate(self.policy_set.players):
-                player.kernel(
-                    *self._needed(player, base, stop),
-                    limits,
-                    player.p,
-                    m[i],
-                    place[i],
-                    scores[i],
-                    totals[i],
-                    logs[i],
-                )
-            if ((totals[..., 2] >= limits[:, 0]) | (totals[..., 0] >= limits[:, 1])).all():
-                return
+            rounds = flat, LANES, base, stop, self.chain, self.noise
+            for i, one in enumerate(players):
+                engine = self.policy_set.engine_of(one)
+                rule = one.inputs, one.address, one.p
+                kernel(*rounds, engine, *rule, lanes[i], self.hints, logs[i])
+            if all(_ended(part) for part in lanes):
+                break
             base = stop
+        for part, out in zip(lanes, totals, strict=True):
+            out[:, 0] = np.minimum(_field(part.ints, TOKENS)[:n], limits[:, 2])
+            out[:, 1] = _field(part.floats, TOTAL_MS)[:n]
+            out[:, 2] = _field(part.ints, ROUNDS)[:n]
+            for depth in range(out.shape[1] - 3):
+                out[:, 3 + depth] = _field(part.counts, depth * BLOCK)[:n]
 
-    def _needed(self, player: CompiledPolicy, base: int, stop: int) -> tuple[Any, ...]:
-        """What a policy's kernel reads, and None for arrays that it does not: they cost time."""
-        inputs, needed = player.inputs, {"accepts", "state", "verify"}
-        engine, chain = self.policy_set.engine_of(player), self.chain
-        if inputs.by_outcome:
-            needed.add("words")
-        else:
-            chain = _without(chain, "state_bounds", "accept_bounds", "guide")
-        if not inputs.shared:
-            needed |= {"target", "draft"}
-        if inputs.pauses:
-            needed |= {"stale_words", "resumed_words"}
-        if inputs.confidence:
-            needed |= {"likelihood_ratios", "rejected_words"}
-        else:
-            engine = _without(engine, "rates", "odds_against", "after_rejection", "laws")
-        needed |= {"scores"} if inputs.scores else set()
-        needed |= {"entries"} if inputs.entry else set()
-        needed |= {"confidences"} if inputs.on_tape else set()
-        noise = self.noise if inputs.own_noise else None
-        return self._flat(needed), self.width, base, stop, chain, noise, engine
-
-    def _flat(self, needed: set[str]) -> Any:
-        """Arrays of the tape, each in one row, and None in place of others."""
-        tape = _without(self.tape, *(set(self.tape._fields) - needed))
-        return tape._replace(**{name: getattr(tape, name).reshape(-1) for name in needed})
+    def _new_lanes(self, player: CompiledPolicy, limits: Limits) -> LaneArrays:
+        """Requests at their beginning; those beyond the last one have ended."""
+        blocks, arms = -(-len(limits) // BLOCK), len(self.policy_set.engine.rates) + 1
+        most = np.zeros((blocks * BLOCK, 2), np.int64)
+        most[: len(limits)] = limits[:, :2]
+        ints = np.zeros((blocks, INTS), np.int64)
+        ints[:, PREVIOUS : PREVIOUS + BLOCK] = -1
+        ints[:, ROW : ROW + BLOCK] = len(self.chain.state_bounds) - 1
+        ints[:, MOST_ROUNDS : MOST_ROUNDS + BLOCK] = most[:, 0].reshape(-1, BLOCK)
+        ints[:, MOST_TOKENS : MOST_TOKENS + BLOCK] = most[:, 1].reshape(-1, BLOCK)
+        counts, width = np.zeros((blocks, arms * BLOCK), np.int64), player.memory * BLOCK
+        return LaneArrays(ints, np.zeros((blocks, FLOATS)), counts, np.zeros((blocks, width)))
 
     def _write(self, key: int, first: int, base: int, row: Ints, pair: Ints, m: Floats) -> None:
         """Fill the tape from tick ``base`` on; its first columns may be filled already."""
@@ -393,24 +399,36 @@ class TapePlayer:
 
         known = self.ahead if base else 0
         for part in self.tape:
-            if known and part.shape[1]:
-                part[:, :known] = part[:, -known:].copy()
-        at = np.uint64(key), first, base + known, known
-        rest = self.noise, self.normal, self.policy_set.engine
-        if isinstance(self.source, RecordingArrays):
-            kernels.write_recording(*at, self.source, *rest, m, self.tape)
-        else:
-            kernels.write_chain(*at, self.source, *rest, row, pair, m, self.tape)
+            if known and part.size:
+                ticks = part if part.ndim == 2 else part.swapaxes(0, 1)
+                ticks[:known] = ticks[-known:].copy()
+        at, n = (np.uint64(key), first, base + known, known), row.size
         engine, stop = self.policy_set.engine, self.width - self.ahead
+        if isinstance(self.source, RecordingArrays):
+            kernels.write_recording(*at, self.source, engine, n, self.tape)
+        else:
+            kernels.write_chain(*at, self.source, engine, row, pair, self.tape)
+        kernels.write_noise(*at, self.noise, engine, m, self.tape)
+        kernels.write_extras(*at, self.normal, engine, n, self.tape)
         if engine.kind == LEVELS:
             kernels.count_levels(self.tape.accepts, engine.rates.size, stop)
-        if self.tape.confidences.shape[2] and self.tape.likelihood_ratios.shape[2]:
-            names = "accepts", "state", "likelihood_ratios", "rejected_words", "confidences"
-            fill_confidences(self._flat(set(names)), self.width, stop, engine, m.shape[1])
+        if self.tape.confidences.size and self.tape.likelihood_ratios.size:
+            fill_confidences(self._flat(), stop, m.shape[1], LANES, engine)
+
+    def _flat(self) -> TapeArrays:
+        """Arrays of the tape, each in one row."""
+        parts: list[Any] = [part.reshape(-1) for part in self.tape]
+        return TapeArrays(*parts)
 
 
-def _without(arrays: Any, *names: str) -> Any:
-    return arrays._replace(**dict.fromkeys(names))
+def _field(values: npt.NDArray[Any], first: int) -> npt.NDArray[Any]:
+    """One number of each request, from the arrays of its block."""
+    return values[:, first : first + BLOCK].reshape(-1)
+
+
+def _ended(lanes: LaneArrays) -> bool:
+    rounds = _field(lanes.ints, ROUNDS) >= _field(lanes.ints, MOST_ROUNDS)
+    return bool((rounds | (_field(lanes.ints, TOKENS) >= _field(lanes.ints, MOST_TOKENS))).all())
 
 
 def limits_of(

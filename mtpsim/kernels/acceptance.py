@@ -295,8 +295,8 @@ def _reader(name, sink, write):
 
 
 _counts_many = _reader("_counts_many", COUNTS, _add_hits)
-_lengths_many = _reader("_lengths_many", LENGTHS, _add_lengths)
-_masks_many = _reader("_masks_many", MASKS, _set_bits)
+find_lengths_many = _reader("find_lengths_many", LENGTHS, _add_lengths)
+find_masks_many = _reader("find_masks_many", MASKS, _set_bits)
 
 
 @bare
@@ -309,17 +309,21 @@ def count_many(chain, words, fresh, ticks, path, reached):
 def find_lengths(chain, words, fresh, ticks, deep, path, length):
     """Round clock: accepted drafts ``length`` [TILE, lanes] of ``ticks`` rounds, at most deep."""
     if chain.two:
-        for t in range(ticks):
-            _move_two(words, t, fresh and t == 0, chain.state_bounds, path.pair)
-            if chain.slow:
-                _note_two(path.pair, path.state, t)
-            length[t] = 0
-            for j in range(deep):
-                _verify_two(
-                    words, t, fresh and t == 0, chain.accept_bounds, j, path.pair, length, t
-                )
+        find_lengths_two(chain, words, fresh, ticks, deep, path, length)
     else:
-        _lengths_many(words, 0, ticks, chain, deep, path, length)
+        find_lengths_many(words, 0, ticks, chain, deep, path, length)
+
+
+@bare
+def find_lengths_two(chain, words, fresh, ticks, deep, path, length):
+    """:func:`find_lengths` of a chain of at most two states."""
+    for t in range(ticks):
+        _move_two(words, t, fresh and t == 0, chain.state_bounds, path.pair)
+        if chain.slow:
+            _note_two(path.pair, path.state, t)
+        length[t] = 0
+        for j in range(deep):
+            _verify_two(words, t, fresh and t == 0, chain.accept_bounds, j, path.pair, length, t)
 
 
 @bare
@@ -328,9 +332,15 @@ def find_masks(chain, words, fresh, first, ticks, path, masks):
 
     Sets ticks ``first`` .. ``ticks - 1`` of the tile.
     """
-    if not chain.two:
-        _masks_many(words, first, ticks, chain, chain.accept_bounds.shape[2], path, masks)
-        return
+    if chain.two:
+        find_masks_two(chain, words, fresh, first, ticks, path, masks)
+    else:
+        find_masks_many(words, first, ticks, chain, chain.accept_bounds.shape[2], path, masks)
+
+
+@bare
+def find_masks_two(chain, words, fresh, first, ticks, path, masks):
+    """:func:`find_masks` of a chain of at most two states."""
     for t in range(first, ticks):
         begins = fresh and t == 0
         _move_two(words, t, begins, chain.state_bounds, path.pair)

@@ -70,24 +70,24 @@ class RequestArrays(NamedTuple):
 
 
 class TapeArrays(NamedTuple):
-    """W ticks of n requests, on which policies are simulated: arrays ``[n, W]`` and more."""
+    """W ticks of n requests, on which policies are simulated: arrays ``[W, n]`` and more."""
 
     accepts: npt.NDArray[np.int64]  # drafts accepted from here; beyond the last start of a round
     # and while the tape is written: bit j if accepted as draft j
     state: Ints
-    words: Ints  # of the path, if transitions depend on outcomes; else [n, 0]
+    words: Ints  # of the path, if transitions depend on outcomes; else [0, n]
     target: Floats  # noise factors; normal scores where each policy has its own noise
     verify: Floats
     draft: Floats
-    stale_words: Ints  # decide whether a draft after a pause is stale; [n, 0] if none can be
-    resumed_words: Ints  # decide how many drafts are lost after a pause; [n, 0] if none can be
-    scores: Floats  # [n, W, Z] standard normal; Z is K with the round clock, else 1; 0: unused
-    # [n, W, Z] rejected over accepted, at the score of an accepted draft; where the confidence has
+    stale_words: Ints  # decide whether a draft after a pause is stale; [0, n] if none can be
+    resumed_words: Ints  # decide how many drafts are lost after a pause; [0, n] if none can be
+    scores: Floats  # [Z, W, n] standard normal; Z is K with the round clock, else 1; 0: unused
+    # [Z, W, n] rejected over accepted, at the score of an accepted draft; where the confidence has
     # laws, the probability at which their quantile is read
     likelihood_ratios: Floats
-    rejected_words: Ints  # [n, W, Z] words that set the confidence of drafts after a rejection
-    entries: Ints  # [n, W] row in tables by recorded text position; [n, 0]: unused
-    confidences: Floats  # [n, W, K] of the drafts from here on; K = 0: unused
+    rejected_words: Ints  # [Z, W, n] words that set the confidence of drafts after a rejection
+    entries: Ints  # [W, n] row in tables by recorded text position; [0, n]: unused
+    confidences: Floats  # [K, W, n] of the drafts from here on; K = 0: unused
 
 
 class EngineArrays(NamedTuple):
@@ -113,23 +113,47 @@ class EngineArrays(NamedTuple):
 
 
 class PolicyInputs(NamedTuple):
-    """Constants of a policy's kernel: inputs that the rule reads, and what can happen."""
+    """Inputs that a rule reads."""
 
     confidence: bool  # drawn in each round, as the policy changes which drafts are accepted
     scores: bool
     outcome: bool  # at the greatest depth
     drops: bool  # its memory starts with the number of drafts that it discards
-    own_noise: bool  # persistent noise, which depends on where the policy's own rounds begin
-    by_outcome: bool = False  # transitions depend on outcomes
-    shared: bool = True  # one noise factor for all of a round
-    pauses: bool = False  # drafts lose acceptance after depth 0
-    proposed: bool = False  # the number of drafts that a round proposes is random
     entry: bool = False  # of tables by recorded text position
     on_tape: bool = False  # the confidence stands on the tape
-    memory: int = 0  # greatest length of its memory; 0: too long to copy
-    parameters: int = 0  # greatest number of parameters; 0: too many to copy
 
 
+class Situation(NamedTuple):
+    """What can happen while policies play: constants of the kernel that plays them."""
+
+    own_noise: bool  # persistent noise, which depends on where the policy's own rounds begin
+    by_outcome: bool  # transitions depend on outcomes
+    shared: bool  # one noise factor for all of a round
+    pauses: bool  # drafts lose acceptance after depth 0
+    proposed: bool  # the number of drafts that a round proposes is random
+    by_position: bool  # a tick is a text position, not a round
+    slow: bool  # some states slow rounds down
+
+
+class LaneArrays(NamedTuple):
+    """Requests that a policy plays in lockstep, in B blocks of BLOCK requests."""
+
+    ints: npt.NDArray[np.int64]  # [B, INTS], see TICK .. MISSING
+    floats: Floats  # [B, FLOATS], see ROUND_MS .. DRAFT_SCORE
+    counts: npt.NDArray[np.int64]  # [B, (K + 1) BLOCK] rounds by depth
+    memory: Floats  # [B, M BLOCK] of the rule
+
+
+BLOCK = 64  # requests in lockstep
+# Where the integers of a block begin, BLOCK of each. From one tape to the next it keeps
+TICK, PREVIOUS, ROW, ROUNDS, TOKENS, MOST_ROUNDS, MOST_TOKENS = range(0, 7 * BLOCK, BLOCK)
+# and in a round it has
+ACTIVE, AT, STATE, ENTRY, KEPT, FULL, OFFERED, DEPTH, ACCEPTED, OBSERVED, REACHED, MISSING = range(
+    7 * BLOCK, 19 * BLOCK, BLOCK
+)
+# Floats: ms of the round, of the tape and in all, and normal scores of noise of the round before
+ROUND_MS, TAPE_MS, TOTAL_MS, VERIFY_SCORE, DRAFT_SCORE = range(0, 5 * BLOCK, BLOCK)
+INTS, FLOATS = 19 * BLOCK, 5 * BLOCK
 TICKS = 256  # of a tape on which rounds of a policy may begin
 LENGTHS, LEVELS, ROUNDS_BY_OUTCOME, POSITIONS_BY_OUTCOME = range(4)
 

@@ -27,9 +27,12 @@ from numba.core.dispatcher import Dispatcher
 from numba.core.runtime.nrt import rtsys
 from numba.extending import intrinsic
 
+from mtpsim.kernels.arrays import BLOCK
+
 Function = Callable[..., Any]
 log = logging.getLogger("mtpsim")
 _reported: set[str] = set()
+_addressed: list[Any] = []
 HASH_BYTES = 8
 LOADS = (
     (0, 61),
@@ -167,6 +170,16 @@ def bare_kernel(function: Function) -> Function:
     return kernel(function, _nrt=False)
 
 
+def unaliased(function: Function) -> Function:
+    """The same for a kernel whose arrays do not overlap, so that its loops can be vectorised."""
+    jitted: Any = bare_kernel(function)
+    if isinstance(jitted, Dispatcher):  # not while numba is disabled
+        compiler: Any = jitted
+        compiler._compiler._customize_flags = _noalias
+    found: Function = jitted
+    return found
+
+
 def helper(function: Function) -> Function:
     """Jit for what kernels call: compiled into its caller, so not cached by itself."""
     jitted: Function = numba.njit(nogil=True, error_model="numpy")(function)
@@ -177,6 +190,11 @@ def inlined(function: Function) -> Function:
     """Jit for scalars within a loop over lanes: a call would keep it from vectorising."""
     jitted: Function = numba.njit(nogil=True, error_model="numpy", inline="always")(function)
     return jitted
+
+
+def _noalias(flags: Any) -> Any:
+    flags.noalias = True
+    return flags
 
 
 class _Bare(Dispatcher):
@@ -209,12 +227,13 @@ def bare_inlined(function: Function) -> Function:
     return bare(function, "always")
 
 
-def _row(context: Any, builder: Any, array: Any, data: Any, count: Any) -> Any:
-    """An array of one axis over memory that it doesn't own."""
-    width = context.get_constant(types.intp, array.dtype.bitwidth // 8)
+def _row(context: Any, builder: Any, array: Any, data: Any, count: Any, step: int = 1) -> Any:
+    """An array of one axis over memory that it doesn't own, its numbers ``step`` apart."""
+    size = array.dtype.bitwidth // 8
+    width, apart = (context.get_constant(types.intp, bytes) for bytes in (size, size * step))
     found = context.make_array(array)(context, builder)
     context.populate_array(
-        found, data=data, shape=[count], strides=[width], itemsize=width, meminfo=None
+        found, data=data, shape=[count], strides=[apart], itemsize=width, meminfo=None
     )
     return found._getvalue()
 
@@ -270,14 +289,70 @@ def _float_bits(typing: Any, number: Any) -> Any:
     return types.int32(types.float32), generate
 
 
+@intrinsic
+def _column(typing: Any, array: Any, number: Any, size: Any) -> Any:
+    """Column of ``size`` rows of BLOCK numbers, which follow each other in an array."""
+    view: Any = types.Array(types.float64, 1, "A")
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        whole = context.make_array(array)(context, builder, arguments[0])
+        data = builder.gep(whole.data, [arguments[1]], inbounds=True)
+        return _row(context, builder, view, data, arguments[2], step=BLOCK)
+
+    return view(array, types.intp, types.intp), generate
+
+
+# Types of the arguments of the kernel of a rule: see :func:`mtpsim.kernels.policies._apply`
+FLOATS: Any = types.Array(types.float64, 1, "C")
+RULE = types.int64, FLOATS, types.Array(types.int64, 1, "C"), FLOATS, FLOATS, FLOATS
+
+
+def address_of(function: Function) -> Any:
+    """Address of a function compiled for arguments of types RULE, which must not overlap."""
+    if _config.DISABLE_JIT:
+        return function
+    compiled: Any = unaliased(function)
+    compiled.compile(RULE)
+    _addressed.append(compiled)  # so that its code stays where it is
+    found = compiled.overloads[RULE]
+    return found.library.get_pointer_to_function(found.fndesc.llvm_func_name)
+
+
+@intrinsic
+def _call_at(
+    typing: Any, address: Any, task: Any, p: Any, ints: Any, floats: Any, hints: Any, memory: Any
+) -> Any:
+    """Call the function at an address, with arguments of types RULE."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        convention = context.call_conv
+        pointer = convention.get_function_type(types.none, RULE).as_pointer()
+        function = builder.inttoptr(arguments[0], pointer)
+        convention.call_function(builder, function, types.none, RULE, arguments[1:])
+        return context.get_dummy_value()
+
+    return types.none(types.int64, *RULE), generate
+
+
+def _call_in_python(function: Function, *arguments: Any) -> None:
+    function(*arguments)
+
+
+def _column_in_python(array: Any, number: int, size: int) -> Any:
+    return array[number::BLOCK][:size]
+
+
 _config: Any = numba.config
 stack_floats: Function = _stack_floats
 stack_ints: Function = _stack_ints
 flat: Function = _flat
 float_bits: Function = _float_bits
+column: Function = _column
+call_at: Function = _call_at
 if _config.DISABLE_JIT:
     stack_floats, stack_ints = np.empty, partial(np.empty, dtype=np.int32)
     flat, float_bits = np.ravel, partial(np.float32.view, dtype=np.int32)
+    column, call_at = _column_in_python, _call_in_python
 
 
 def with_globals(function: Function, name: str, **more: Any) -> Function:

@@ -1,126 +1,268 @@
-"""Policies on a tape: lane by lane, round by round, by the rule in the policy's file.
+"""Policies on a tape: requests in lockstep, by the rule in the policy's file.
 
-Each rule gets a kernel of its own from one template, with the rule's functions as globals. What the
-rule reads is a constant, so that inputs which it does not read are not computed.
+A round of a block of requests goes in stages, each a loop over its requests, so that the processor
+computes several at once. Each rule has a small kernel of its own from one template, with the rule's
+functions as globals. The kernel that plays a tape is compiled once per engine, and is given the
+address of the rule's kernel.
 """
 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
 from mtpsim.kernels.acceptance import BITS, drafts_kept, find_state
-from mtpsim.kernels.arrays import LEVELS, ROUNDS_BY_OUTCOME, TICKS
-from mtpsim.kernels.jit import bare, bare_inlined, bare_kernel, stack_floats, with_globals
+from mtpsim.kernels.arrays import (
+    ACCEPTED,
+    ACTIVE,
+    AT,
+    BLOCK,
+    DEPTH,
+    DRAFT_SCORE,
+    ENTRY,
+    FULL,
+    KEPT,
+    LEVELS,
+    MISSING,
+    MOST_ROUNDS,
+    MOST_TOKENS,
+    OBSERVED,
+    OFFERED,
+    PREVIOUS,
+    REACHED,
+    ROUND_MS,
+    ROUNDS,
+    ROUNDS_BY_OUTCOME,
+    ROW,
+    STATE,
+    TAPE_MS,
+    TICK,
+    TOKENS,
+    TOTAL_MS,
+    VERIFY_SCORE,
+)
+from mtpsim.kernels.jit import (
+    address_of,
+    bare,
+    bare_inlined,
+    bare_kernel,
+    call_at,
+    column,
+    stack_floats,
+    unaliased,
+    with_globals,
+)
 from mtpsim.kernels.noise import CONSTANT, quantile, to_word
 from mtpsim.policy.base import RoundContext, RoundOutcome
 from mtpsim.policy.base import learn_nothing as learn  # the template's rule, to be replaced
 from mtpsim.policy.base import start_empty as start
 from mtpsim.policy.fixed import choose
 
-# See `PolicyInputs`
-CONFIDENCE = SCORES = OUTCOME = DROPS = OWN_NOISE = BY_OUTCOME = SHARED = PAUSES = True
-PROPOSED = ENTRY = ON_TAPE = True
-MEMORY, PARAMETERS = 8, 8
-MOST_HINTS = 64
+# See `Situation`
+OWN_NOISE = BY_OUTCOME = SHARED = PAUSES = PROPOSED = BY_POSITION = SLOW = True
+PARAMETERS = 8  # greatest number of parameters of a rule; 0: too many to copy
+MEMORY = HINTS = 0  # length of its memory and of its hints; 0: too long for loops without a branch
 
-TICK, PREVIOUS, ROW = range(3)  # columns of a lane's place
-TOKENS, TIME, ROUNDS, DEPTHS = range(4)  # columns of its totals
-DEPTH, ACCEPTED, STATE = range(3)  # columns of its log
+START, CHOOSE, LEARN = range(3)  # what a rule is asked for
 
 
-def _play(
-    tape, width, base, stop, chain, noise, engine, limits, given, memory, place, scores, out, log
-):
+def _play(tape, width, base, stop, chain, noise, engine, reads, rule, p, lanes, hints, log):
     """Play the rounds that begin before tick ``stop``.
 
     Args:
-        tape: arrays of the tape, each in one row; its first column is tick ``base``. Here and in
-            the other tuples, None stands for an array that the policy does not need.
-        width: number of columns.
-        base: tick of the first column.
+        tape: arrays of the tape, each in one row; its first row is tick ``base``.
+        width: requests on the tape.
+        base: tick of the first row.
         stop: where no more rounds begin for now.
         chain: arrays of the chain.
         noise: arrays of the noise.
         engine: arrays of the engine.
-        limits: [n, 3] most rounds, most tokens and most counted tokens.
-        given: parameters of the policy.
-        memory: [n, M] its memory.
-        place: [n, 3] tick, depth before and row of the thresholds; updated.
-        scores: [n, 2] of noise that persists from round to round; updated.
-        out: [n, 3 + K + 1] totals: tokens, ms, rounds, rounds by depth; updated.
-        log: [n, R, 3] depth, accepted drafts and state of the first rounds.
+        reads: inputs that the rule reads.
+        rule: address of the rule's kernel.
+        p: parameters of the policy.
+        lanes: arrays of the requests; updated.
+        hints: [K * BLOCK] scratch.
+        log: [n, R, 3] depth, accepted drafts and state of the first rounds; updated.
     """
-    deep = np.int64(engine.verify.size - 1)
-    # Local copies: the compiler knows that nothing else writes to them, and that reading them early
-    # is safe, so that it can compute both branches of a rule and select one.
-    local, p = stack_floats(MEMORY)[: memory.shape[1]], given
+    for block in range(lanes.ints.shape[0]):
+        ints, floats, counts = lanes.ints[block], lanes.floats[block], lanes.counts[block]
+        memory, first, tick = lanes.memory[block], block * BLOCK, base
+        if base == 0:
+            call_at(rule, START, p, ints, floats, hints, memory)
+        floats[TAPE_MS : TAPE_MS + BLOCK] = 0.0
+        while tick < stop and find_active(stop, ints):
+            read_tape(tape, width, base, stop, tick, first, chain, engine, reads, counts, ints)
+            if reads.on_tape or reads.scores or reads.confidence:
+                read_hints(tape, width, engine, reads, ints, hints)
+            call_at(rule, CHOOSE, p, ints, floats, hints, memory)
+            verify_drafts(tape, width, chain, engine, ints)
+            add_time(tape, chain, noise, engine, reads.drops, memory, ints, floats)
+            call_at(rule, LEARN, p, ints, floats, hints, memory)
+            log_rounds(first, ints, log)
+            advance(engine.verify.size, ints, floats, counts)
+            tick += 0 if BY_POSITION else 1
+        for i in range(BLOCK):
+            floats[TOTAL_MS + i] += floats[TAPE_MS + i]
+
+
+@cache
+def player(situation):
+    """The kernel that plays a tape, compiled for a :class:`Situation`."""
+    constants = {field.upper(): value for field, value in situation._asdict().items()}
+    name, inner = "_".join(str(int(field)) for field in situation), dict[str, object]()
+    stages = drafts_left, verify, round_time, find_active, read_tape, read_hints, verify_drafts
+    for function in (*stages, add_time, advance):
+        copy = with_globals(function, f"{function.__name__}_{name}", **constants, **inner)
+        inner[function.__name__] = bare_inlined(copy)
+    return unaliased(with_globals(_play, f"play_{name}", **inner, **constants))
+
+
+@cache
+def rule_address(name, rule, parameters, memory, hints):
+    """Address of the kernel of a rule; ``name`` must be unique per rule."""
+    inner = {key: bare_inlined(function) for key, function in rule._asdict().items()}
+    sizes = {"PARAMETERS": parameters, "MEMORY": memory, "HINTS": hints}
+    name = "_".join(map(str, ("apply", name, *sizes.values())))
+    return address_of(with_globals(_apply, name, **inner, **sizes))
+
+
+def _apply(task, given, ints, floats, hints, memory):
+    """Apply a rule to each request of a block."""
+    # A local copy: the compiler knows that reading it early is safe, so that it can compute both
+    # branches of a rule and select one.
+    p = given
     if PARAMETERS > 0:
         p = stack_floats(PARAMETERS)[: given.size]
         copy_within(PARAMETERS, given, p)
-    scratch, played = stack_floats(MOST_HINTS)[:deep], stack_floats(TICKS)
-    for lane in range(out.shape[0]):
-        tick, previous, row = place[lane, TICK], place[lane, PREVIOUS], place[lane, ROW]
-        rounds, tokens, ms = np.int64(out[lane, ROUNDS]), np.int64(out[lane, TOKENS]), 0.0
-        if rounds == 0:
-            start(p, memory[lane])
-        m = local if MEMORY > 0 else memory[lane]
-        copy_within(MEMORY, memory[lane], m)
-        column, first, off = lane * width - base, rounds, np.int64(out[lane, DEPTHS])
-        while tick < stop and rounds < limits[lane, 0] and tokens < limits[lane, 1]:
-            at = np.uintp(tick + column)
-            state = np.int64(tape.state[at])
-            if BY_OUTCOME:
-                state = state_by_words(tape.words[at], chain, row)
-            most = drafts_left(tape, engine, at, deep, previous, off)
-            full = np.int64(0)
-            if not BY_OUTCOME or OUTCOME or engine.full_feedback:
-                full, _ = verify(tape, chain, engine, at, deep, row, most)
-            offered = np.int64(engine.proposed[np.uintp(state)]) if PROPOSED else deep
-            hints = hints_of(tape, engine, tick + column, full, state, offered, scratch)
-            entry = np.int64(tape.entries[at]) if ENTRY else np.int64(0)
-            depth = np.int64(choose(p, m, RoundContext(state, previous, full, entry), hints))
-            accepted = min(full, depth)
-            if BY_OUTCOME:
-                accepted, row = verify(tape, chain, engine, at, depth, row, most)
-            verified = min(depth, offered) if PROPOSED else depth
-            drafted = min(depth + np.int64(m[0]), offered) if DROPS else verified
-            time = round_time(
-                tape, noise, engine, at, depth, verified, drafted, rounds, scores[lane]
+    # Sizes that are constants let loops over them be unrolled.
+    drafts = HINTS if HINTS > 0 else hints.size // BLOCK
+    size = MEMORY if MEMORY > 0 else memory.size // BLOCK
+    for i in range(BLOCK if task == START else 0):
+        start(p, column(memory, i, size))
+    for i in range(BLOCK if task == CHOOSE else 0):
+        state, full = ints[STATE + i], ints[FULL + i]
+        context = RoundContext(state, ints[PREVIOUS + i], full, ints[ENTRY + i])
+        m = column(memory, i, size)
+        ints[DEPTH + i] = np.int64(choose(p, m, context, column(hints, i, drafts)))
+    for i in range(BLOCK if task == LEARN else 0):
+        if ints[ACTIVE + i] != 0:
+            outcome = RoundOutcome(
+                ints[DEPTH + i],
+                ints[ACCEPTED + i],
+                ints[OBSERVED + i],
+                ints[REACHED + i],
+                floats[ROUND_MS + i],
+                ints[MISSING + i],
             )
-            time *= chain.slowdown[np.uintp(state)]
-            if previous != depth and previous >= 0:
-                time += engine.switch_cost + (engine.catch_up if previous == 0 else 0.0)
-            seen, reached = (offered, full) if engine.full_feedback else (verified, accepted)
-            learn(p, m, RoundOutcome(depth, accepted, seen, reached, time, depth - verified))
-            if rounds < log.shape[1]:
-                note(log[lane, rounds], depth, accepted, state)
-            played[rounds - first] = depth
-            off += depth == 0
-            rounds += 1
-            tokens += accepted + 1
-            ms += time
-            tick += accepted + 1 if engine.by_position else 1
-            previous = depth
-        copy_within(MEMORY, m, memory[lane])
-        place[lane, TICK], place[lane, PREVIOUS], place[lane, ROW] = tick, previous, row
-        out[lane, ROUNDS], out[lane, TOKENS] = rounds, min(tokens, limits[lane, 2])
-        out[lane, TIME] += ms
-        count_depths(played[: rounds - first], out[lane, DEPTHS:])
+            learn(p, column(memory, i, size), outcome)
 
 
-@lru_cache
-def player(name, rule, inputs):
-    """The kernel of a rule, compiled for the given inputs; ``name`` must be unique per rule."""
-    name += "_".join(str(int(field)) for field in inputs)
-    constants = {field.upper(): value for field, value in inputs._asdict().items()}
-    inner = {key: bare_inlined(function) for key, function in rule._asdict().items()}
-    for function in (drafts_left, verify, hints_of, round_time):
-        copy = with_globals(function, f"{function.__name__}_{name}", **constants)
-        inner[function.__name__] = bare_inlined(copy)
-    return bare_kernel(with_globals(_play, f"play_{name}", **inner, **constants))
+def find_active(stop, ints):
+    """Whether any request begins a round before tick ``stop``."""
+    found = 0
+    for i in range(BLOCK):
+        going = (ints[ROUNDS + i] < ints[MOST_ROUNDS + i]) & (
+            ints[TOKENS + i] < ints[MOST_TOKENS + i]
+        )
+        ints[ACTIVE + i] = going & (ints[TICK + i] < stop)
+        found |= ints[ACTIVE + i]
+    return found != 0
+
+
+def read_tape(tape, width, base, stop, tick, first, chain, engine, reads, counts, ints):
+    """State and outcome of each round. Requests that have ended read some place of the tape."""
+    deep = np.int64(engine.verify.size - 1)
+    for i in range(BLOCK):
+        here = min(max(ints[TICK + i], base), stop - 1) if BY_POSITION else tick
+        at = np.uintp((here - base) * width + first + i)
+        state, most = np.int64(tape.state[at]), deep
+        if BY_OUTCOME:
+            state = state_by_words(tape.words[at], chain, ints[ROW + i])
+        if PAUSES:  # counts[i]: rounds at depth 0
+            most = drafts_left(tape, engine, at, deep, ints[PREVIOUS + i], counts[i])
+        full = np.int64(0)
+        if not BY_OUTCOME or reads.outcome or engine.full_feedback:
+            full, _ = verify(tape, width, chain, engine, at, deep, ints[ROW + i], most)
+        ints[AT + i], ints[STATE + i], ints[KEPT + i], ints[FULL + i] = at, state, most, full
+        ints[OFFERED + i] = engine.proposed[np.uintp(state)] if PROPOSED else deep
+        ints[ENTRY + i] = 0
+    if reads.entry:
+        for i in range(BLOCK):
+            ints[ENTRY + i] = tape.entries[np.uintp(ints[AT + i])]
+
+
+def read_hints(tape, width, engine, reads, ints, hints):
+    """What the rule may read about the drafts: [K] confidences, or normal scores."""
+    values = tape.scores if reads.scores else tape.confidences
+    apart = np.int64(width if reads.scores and BY_POSITION else tape.state.size)
+    for j in range(engine.verify.size - 1):
+        row = hints[j * BLOCK : (j + 1) * BLOCK]
+        for i in range(BLOCK if reads.confidence else 0):
+            at, full, state = ints[AT + i], ints[FULL + i], ints[STATE + i]
+            row[i] = confidence(tape, width, engine, at, j, full, state)
+            if PROPOSED:
+                row[i] = row[i] if j < ints[OFFERED + i] else 0.0
+        for i in range(0 if reads.confidence else BLOCK):
+            row[i] = values[np.uintp(ints[AT + i] + j * apart)]
+
+
+def verify_drafts(tape, width, chain, engine, ints):
+    """Accepted drafts of each round, and what is observed."""
+    for i in range(BLOCK):
+        depth, accepted = ints[DEPTH + i], min(ints[FULL + i], ints[DEPTH + i])
+        if BY_OUTCOME:
+            at, row = np.uintp(ints[AT + i]), ints[ROW + i]
+            accepted, row = verify(tape, width, chain, engine, at, depth, row, ints[KEPT + i])
+            ints[ROW + i] = row if ints[ACTIVE + i] else ints[ROW + i]
+        verified = min(depth, ints[OFFERED + i]) if PROPOSED else depth
+        ints[ACCEPTED + i], ints[MISSING + i] = accepted, depth - verified
+        ints[OBSERVED + i] = ints[OFFERED + i] if engine.full_feedback else verified
+        ints[REACHED + i] = ints[FULL + i] if engine.full_feedback else accepted
+
+
+def add_time(tape, chain, noise, engine, drops, memory, ints, floats):
+    """Duration of each round."""
+    for i in range(BLOCK):
+        depth, previous = ints[DEPTH + i], ints[PREVIOUS + i]
+        verified = depth - ints[MISSING + i]
+        drafted = verified
+        if drops:
+            drafted = min(depth + np.int64(memory[i]), ints[OFFERED + i])
+        at = np.uintp(ints[AT + i] if BY_POSITION else ints[AT] + i)
+        time = 0.0
+        if not OWN_NOISE or ints[ACTIVE + i] != 0:
+            time = round_time(tape, noise, engine, at, depth, verified, drafted, i, ints, floats)
+        if SLOW:
+            time *= chain.slowdown[np.uintp(ints[STATE + i])]
+        switch = engine.switch_cost + (engine.catch_up if previous == 0 else 0.0)
+        floats[ROUND_MS + i] = time + (switch if (previous != depth) & (previous >= 0) else 0.0)
+
+
+@bare_inlined
+def log_rounds(first, ints, log):
+    """Log the rounds of each request."""
+    for i in range(BLOCK if log.shape[1] > 0 else 0):
+        if ints[ACTIVE + i] != 0 and ints[ROUNDS + i] < log.shape[1]:
+            row = log[first + i, ints[ROUNDS + i]]
+            row[0], row[1], row[2] = ints[DEPTH + i], ints[ACCEPTED + i], ints[STATE + i]
+
+
+def advance(depths, ints, floats, counts):
+    """Count the rounds and go to the next ones."""
+    for depth in range(depths):
+        row = counts[depth * BLOCK : (depth + 1) * BLOCK]
+        for i in range(BLOCK):
+            row[i] += np.int64(ints[DEPTH + i] == depth) & ints[ACTIVE + i]
+    for i in range(BLOCK):
+        going, emitted = ints[ACTIVE + i], ints[ACCEPTED + i] + 1
+        ints[ROUNDS + i] += going
+        ints[TOKENS + i] += emitted & -going
+        if BY_POSITION:
+            ints[TICK + i] += emitted & -going
+        floats[TAPE_MS + i] += floats[ROUND_MS + i] if going != 0 else 0.0
+        ints[PREVIOUS + i] = ints[DEPTH + i] if going != 0 else ints[PREVIOUS + i]
 
 
 @bare_inlined
@@ -129,22 +271,6 @@ def copy_within(room, source, target):
     for i in range(room):
         if i < source.size:
             target[i] = source[i]
-
-
-@bare_inlined
-def count_depths(played, counts):
-    """Add the rounds at each depth. A count in each round would wait for the count before it."""
-    for depth in range(counts.size):
-        rounds = 0
-        for i in range(played.size):
-            rounds += played[i] == depth
-        counts[depth] += rounds
-
-
-@bare_inlined
-def note(row, depth, accepted, state):
-    """Log a round."""
-    row[DEPTH], row[ACCEPTED], row[STATE] = depth, accepted, state
 
 
 @bare
@@ -174,7 +300,7 @@ def is_below(word, share):
     return np.uint32(word) < share * 4294967296.0
 
 
-def verify(tape, chain, engine, at, depth, row, most):
+def verify(tape, width, chain, engine, at, depth, row, most):
     """Drafts accepted of ``depth``, and the row of the thresholds for the next round.
 
     Drafts beyond the first ``most`` are rejected, whatever the text.
@@ -184,7 +310,7 @@ def verify(tape, chain, engine, at, depth, row, most):
         return min(tape.accepts[at], most), row
     if engine.kind == ROUNDS_BY_OUTCOME:
         return verify_round_by_outcome(tape.words, chain, at, depth, row, most)
-    return verify_positions_by_outcome(tape.words, chain, at, depth, row, most)
+    return verify_positions_by_outcome(tape.words, width, chain, at, depth, row, most)
 
 
 @bare
@@ -198,11 +324,11 @@ def verify_round_by_outcome(words, chain, at, depth, row, most):
 
 
 @bare
-def verify_positions_by_outcome(words, chain, at, depth, row, most):
+def verify_positions_by_outcome(words, width, chain, at, depth, row, most):
     """As :func:`verify`, for transitions that depend on the outcome of a position."""
     states = chain.state_bounds.shape[1]
     for j in range(depth + 1):
-        word = words[at + np.uintp(j)] & BITS
+        word = words[at + np.uintp(j * width)] & BITS
         s = find_state(word, row, chain.state_bounds, chain.guide)
         if j < depth and (j >= most or word > chain.accept_bounds[row, s, j]):
             return np.int64(j), np.int64(s)
@@ -210,65 +336,39 @@ def verify_positions_by_outcome(words, chain, at, depth, row, most):
     return np.int64(depth), row
 
 
-def hints_of(tape, engine, at, full, state, offered, scratch):
-    """What the rule may read about the drafts: [K] confidences, or normal scores."""
-    deep = scratch.size
-    if ON_TAPE:
-        return tape.confidences[at * deep : at * deep + deep]
-    if SCORES:
-        first = at if engine.by_position else at * deep
-        return tape.scores[first : first + deep]
-    if CONFIDENCE:
-        fill_confidence(tape, engine, np.uintp(at), full, state, scratch)
-    if PROPOSED:
-        scratch[offered:] = 0.0
-    return scratch
-
-
-def round_time(tape, noise, engine, at, depth, verified, drafted, rounds, scores):
+def round_time(tape, noise, engine, at, depth, verified, drafted, i, ints, floats):
     """Duration of a round in ms, without what its state and a switch add."""
     check = tape.verify[at]
     plain, propose = check, check
     if not SHARED:
         plain, propose = tape.target[at], tape.draft[at]
     if OWN_NOISE and noise.persistence != 0:
-        plain, check, propose = own_factors(noise, check, propose, rounds, scores)
+        plain, check, propose = own_factors(noise, check, propose, i, ints, floats)
         if SHARED:
             plain, propose = check, check
     step = engine.verify[np.uintp(verified)] * (plain if depth == 0 else check)
     return step + engine.draft[np.uintp(drafted)] * propose
 
 
-@bare_inlined
-def fill_confidence(tape, engine, at, full, state, hints):
-    """The draft's confidence by position, in a round whose outcome depends on the policy."""
-    first = at if engine.by_position else at * np.uintp(hints.size)
-    for j in range(hints.size):
-        hints[j] = confidence(tape, engine, first + np.uintp(j), j, full, state)
-
-
 @bare_kernel
-def fill_confidences(tape, width, stop, engine, lanes):
-    """Confidences of the rounds that may begin in columns 0 .. ``stop`` - 1 of the first lanes."""
-    deep = np.uintp(engine.verify.size - 1)
-    for lane in range(lanes):
-        for column in range(stop):
-            at = np.uintp(lane * width + column)
-            full, state = tape.accepts[at], np.int64(tape.state[at])
-            first = at if engine.by_position else at * deep
-            for j in range(engine.verify.size - 1):
-                i = np.uintp(j)
-                found = confidence(tape, engine, first + i, j, full, state)
-                tape.confidences[at * deep + i] = found
+def fill_confidences(tape, rows, requests, width, engine):
+    """Confidences of the rounds that may begin in the first rows of the tape."""
+    for j in range(engine.verify.size - 1):
+        for row in range(rows):
+            for at in range(row * width, row * width + requests):
+                full, state = tape.accepts[np.uintp(at)], np.int64(tape.state[np.uintp(at)])
+                found = confidence(tape, width, engine, at, j, full, state)
+                tape.confidences[np.uintp(at + j * tape.state.size)] = found
 
 
 @bare_inlined
-def confidence(tape, engine, i, j, full, state):
-    """Confidence of draft ``j``: from its laws, or the acceptance by Bayes' rule.
+def confidence(tape, width, engine, at, j, full, state):
+    """Confidence of draft ``j`` of a round: from its laws, or the acceptance by Bayes' rule.
 
     A draft after the first rejection continues a text that is discarded. Its confidence is drawn as
     if it were accepted with the rate of its position, and of its state where laws are given.
     """
+    i = np.uintp(at + j * (width if engine.by_position else tape.state.size))
     own = np.int64(tape.state[i]) if engine.kind == LEVELS else state
     rates = engine.after_rejection[min(own, engine.after_rejection.shape[0] - 1)]
     good = (j < full) | ((j > full) & is_below(tape.rejected_words[i], rates[j]))
@@ -288,13 +388,13 @@ def confidence_of(laws, good, position, state, share):
 
 
 @bare
-def own_factors(noise, check, propose, rounds, memory):
+def own_factors(noise, check, propose, i, ints, floats):
     """Noise factors from the tape's normal scores, AR(1) from the policy's own round before."""
-    if rounds > 0:
+    if ints[ROUNDS + i] > 0:
         rest = math.sqrt(1 - noise.persistence * noise.persistence)
-        check = noise.persistence * memory[0] + rest * check
-        propose = noise.persistence * memory[1] + rest * propose
-    memory[0], memory[1] = check, propose
+        check = noise.persistence * floats[VERIFY_SCORE + i] + rest * check
+        propose = noise.persistence * floats[DRAFT_SCORE + i] + rest * propose
+    floats[VERIFY_SCORE + i], floats[DRAFT_SCORE + i] = check, propose
     return (
         _factor(noise.kinds[0], noise.target, check),
         _factor(noise.kinds[1], noise.verify, check),

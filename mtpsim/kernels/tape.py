@@ -1,16 +1,21 @@
 """The text of some requests written down, so that every policy can play the very same one.
 
-Lanes go in lockstep as in the kernels of fixed depths, and read the same words; the tape turns them
-so that a policy runs along one request after the other.
+Lanes go in lockstep as in the kernels of fixed depths, and read the same words.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from mtpsim.kernels.acceptance import Path, find_lengths, find_masks
+from mtpsim.kernels.acceptance import (
+    Path,
+    find_lengths_many,
+    find_lengths_two,
+    find_masks_many,
+    find_masks_two,
+)
 from mtpsim.kernels.arrays import LENGTHS, LEVELS
-from mtpsim.kernels.jit import bare, kernel
+from mtpsim.kernels.jit import bare, kernel, with_globals
 from mtpsim.kernels.noise import (
     CELLS,
     correlate,
@@ -23,153 +28,204 @@ from mtpsim.kernels.philox import PATH, REJECTED, RESUMED, SCORES, STALE, TILE, 
 from mtpsim.kernels.replay import draw_requests
 
 
-def write_chain(key, first, tick, column, chain, noise, normal, engine, row, pair, memory, tape):
-    """Fill columns ``column`` .. of the tape with the ticks from ``tick`` on.
+def write_chain(key, first, tick, at, chain, engine, row, pair, tape):
+    """Fill rows ``at`` .. of the tape with states and outcomes of the ticks from ``tick`` on.
 
     Args:
         key: of all words.
         first: number of the first request.
-        tick: a multiple of 8, as the number of columns to fill is.
-        column: first column to fill.
+        tick: a multiple of 8, as the number of rows to fill is.
+        at: first row to fill.
         chain: arrays of the chain.
-        noise: arrays of the noise.
-        normal: quantile table of the normal distribution.
         engine: arrays of the engine.
         row: [n] row of the thresholds of each lane; updated.
         pair: [n] the same for two states; updated.
-        memory: [2, n] normal scores of the noise in the round before; updated.
         tape: arrays of the tape.
     """
+    words = np.empty((TILE, row.size), np.int32)
+    if engine.kind not in (LENGTHS, LEVELS):
+        _write_words(key, first, tick, at, PATH, words, tape.words)
+        return
     chain = chain._replace(slow=True)  # so that states are noted
-    path = Path(row, np.empty((TILE, row.size), np.int32), pair)
-    length, masks = np.empty((TILE, row.size), np.int32), np.empty((TILE, row.size), np.int64)
-    _write_chain(key, first, tick, column, chain, noise, normal, engine, path, length,
-                 masks, new_scratch(row.size), memory, tape)  # fmt: skip
+    path, deep = Path(row, np.empty((TILE, row.size), np.int32), pair), engine.rates.size
+    found = np.empty((TILE, row.size), np.int32 if engine.kind == LENGTHS else np.int64)
+    write = (_write_two if chain.two else _write_many)[engine.kind == LEVELS]
+    write(key, first, tick, at, chain, deep, path, words, found, tape.accepts, tape.state)
+
+
+def _write_path(key, first, tick, at, chain, deep, path, words, found, accepts, state):
+    for row in range(at, state.shape[0], TILE):
+        now = tick + row - at
+        fill_words(key, first, now, TILE, PATH, words)
+        find(chain, words, now == 0, deep, path, found)
+        _put(found, row, accepts)
+        _put(path.state, row, state)
+
+
+@bare
+def _put(tile, at, out):
+    """Write a tile [TILE, n] to rows ``at`` .. of the tape."""
+    for t in range(TILE):
+        for lane in range(tile.shape[1]):
+            out[at + t, lane] = tile[t, lane]
+
+
+@bare
+def find(chain, words, fresh, deep, path, found):
+    """Accepted drafts of a tile: the template's, to be replaced."""
+    find_lengths_two(chain, words, fresh, TILE, deep, path, found)
+
+
+@bare
+def _find_lengths_many(chain, words, fresh, deep, path, found):
+    find_lengths_many(words, 0, TILE, chain, deep, path, found)
+
+
+@bare
+def _find_masks_two(chain, words, fresh, deep, path, found):
+    find_masks_two(chain, words, fresh, 0, TILE, path, found)
+
+
+@bare
+def _find_masks_many(chain, words, fresh, deep, path, found):
+    find_masks_many(words, 0, TILE, chain, deep, path, found)
+
+
+def _writer(function):
+    """The kernel that writes the path by one way to find it, so that no other is compiled."""
+    name = f"_write_path_{function.__name__}"
+    return kernel(with_globals(_write_path, name, find=function))
+
+
+# Of lengths, and of masks
+_write_two = _writer(find), _writer(_find_masks_two)
+_write_many = _writer(_find_lengths_many), _writer(_find_masks_many)
 
 
 @kernel
-def _write_chain(
-    key, first, tick, column, chain, noise, normal, engine, path, length, masks, s, memory, tape
-):
-    for at in range(column, tape.state.shape[1], TILE):
-        now = tick + at - column
-        fill_words(key, first, now, TILE, PATH, s.words)
-        if engine.kind == LENGTHS:
-            find_lengths(chain, s.words, now == 0, TILE, engine.rates.size, path, length)
-            _transpose(length, at, tape.accepts)
-            _transpose(path.state, at, tape.state)
-        elif engine.kind == LEVELS:
-            find_masks(chain, s.words, now == 0, 0, TILE, path, masks)
-            _transpose(masks, at, tape.accepts)
-            _transpose(path.state, at, tape.state)
-        else:
-            _transpose(s.words, at, tape.words)
-        _write_noise(key, first, now, at, noise, engine, s, memory, tape)
-        _write_extras(key, first, now, at, normal, engine, s, tape)
+def _write_words(key, first, tick, at, purpose, words, out):
+    for row in range(at, out.shape[0], TILE):
+        fill_words(key, first, tick + row - at, TILE, purpose, words)
+        _put(words, row, out)
 
 
 def count_levels(accepts, deep, stop):
-    """From bits to lengths, in place, in the first ``stop`` columns."""
-    _count_levels(accepts, deep, np.empty((2, stop), np.int64))
+    """From bits to lengths, in place, in the first ``stop`` rows."""
+    _count_levels(accepts[: stop + deep], deep, np.empty((2, accepts.shape[1]), np.int64))
 
 
 @kernel
 def _count_levels(accepts, deep, scratch):
     reached, length = scratch
-    for lane in range(accepts.shape[0]):
+    for at in range(accepts.shape[0] - deep):
         reached[:], length[:] = 1, 0
         for j in range(deep):
-            for at in range(length.size):
-                reached[at] &= accepts[lane, at + j] >> j
-                length[at] += reached[at]
-        accepts[lane, : length.size] = length
+            bits = accepts[at + j]
+            for lane in range(bits.size):
+                reached[lane] &= bits[lane] >> j
+                length[lane] += reached[lane]
+        accepts[at] = length
 
 
-def write_recording(key, first, tick, column, recording, noise, normal, engine, memory, tape):
+def write_recording(key, first, tick, at, recording, engine, requests, tape):
     """As :func:`write_chain`, for recorded requests, drawn as for fixed depths."""
-    n = memory.shape[1]
-    drawn, s = np.empty(n, np.int64), new_scratch(n)
-    _write_recording(key, first, tick, column, recording, noise, normal, engine, drawn, s, memory,
-                     tape)  # fmt: skip
+    words, drawn = np.empty((TILE, requests), np.int32), np.empty(requests, np.int64)
+    _write_recording(key, first, tick, at, recording, engine.tokens, words, drawn, tape)
 
 
 @kernel
-def _write_recording(
-    key, first, tick, column, recording, noise, normal, engine, drawn, s, memory, tape
-):
-    draw_requests(key, first, recording, s.words, drawn)
-    recorded_hints = tape.confidences.shape[2] > 0 and tape.likelihood_ratios.shape[2] == 0
-    for at in range(column, tape.state.shape[1], TILE):
-        now = tick + at - column
+def _write_recording(key, first, tick, at, recording, tokens, words, drawn, tape):
+    draw_requests(key, first, recording, words, drawn)
+    recorded_hints = tape.confidences.shape[0] > 0 and tape.likelihood_ratios.shape[0] == 0
+    for row in range(at, tape.state.shape[0]):
+        now = tick + row - at
         for lane in range(drawn.size):
             begin = recording.offsets[drawn[lane]]
-            length = recording.offsets[drawn[lane] + 1] - begin
-            for t in range(TILE):
-                tape.accepts[lane, at + t] = recording.accepted[begin + (now + t) % length]
-                tape.state[lane, at + t] = 0
-                if tape.entries.shape[1] > 0:
-                    start = drawn[lane] * engine.tokens if engine.tokens > 0 else begin
-                    tape.entries[lane, at + t] = start + now + t
-                for j in range(recording.confidence.shape[1] if recorded_hints else 0):
-                    recorded = recording.confidence[begin + (now + t) % length, j]
-                    tape.confidences[lane, at + t, j] = recorded
-        _write_noise(key, first, now, at, noise, engine, s, memory, tape)
-        _write_extras(key, first, now, at, normal, engine, s, tape)
+            entry = begin + now % (recording.offsets[drawn[lane] + 1] - begin)
+            tape.accepts[row, lane] = recording.accepted[entry]
+            tape.state[row, lane] = 0
+            if tape.entries.shape[0] > 0:
+                start = drawn[lane] * tokens if tokens > 0 else begin
+                tape.entries[row, lane] = start + now
+            for j in range(recording.confidence.shape[1] if recorded_hints else 0):
+                tape.confidences[j, row, lane] = recording.confidence[entry, j]
 
 
-@bare
-def _transpose(tile, at, out):
-    """From [TILE, n] to columns of [n, W]."""
-    for lane in range(tile.shape[1]):
-        for t in range(TILE):
-            out[lane, at + t] = tile[t, lane]
-
-
-@bare
-def _write_noise(key, first, now, at, noise, engine, s, memory, tape):
+def write_noise(key, first, tick, at, noise, engine, memory, tape):
     """Noise factors; under the token clock the scores of noise that persists from round to round.
 
     Such noise depends on where a policy's rounds begin, so that the policy has to finish it.
+    ``memory`` [2, n] has the normal scores of the round before; updated.
     """
-    fill_noise_words(key, first, now, TILE, noise, s)
+    s = new_scratch(memory.shape[1])
     if engine.by_position and noise.persistence != 0:
+        _write_scores(key, first, tick, at, noise, s, tape.verify, tape.draft)
+    else:
+        factors = tape.target, tape.verify, tape.draft
+        _write_factors(key, first, tick, at, noise, s, memory, *factors)
+
+
+@kernel
+def _write_factors(key, first, tick, at, noise, s, memory, target, verify, draft):
+    for row in range(at, verify.shape[0], TILE):
+        now = tick + row - at
+        fill_noise_words(key, first, now, TILE, noise, s)
+        draw_factors(noise, s.everywhere, now == 0, TILE, memory, s)
+        _put(s.verify, row, verify)
+        if not noise.shared:
+            _put(s.target, row, target)
+            _put(s.draft, row, draft)
+
+
+@kernel
+def _write_scores(key, first, tick, at, noise, s, verify, draft):
+    for row in range(at, verify.shape[0], TILE):
+        fill_noise_words(key, first, tick + row - at, TILE, noise, s)
         look_up(CELLS, noise.normal, s.verify_words, TILE, s.z_verify)
         look_up(CELLS, noise.normal, s.draft_words, TILE, s.z_draft)
         for t in range(TILE):
             correlate(s.z_draft[t], s.z_verify[t], noise.correlation)
-        _transpose(s.z_verify, at, tape.verify)
+        _put(s.z_verify, row, verify)
         if not noise.shared:
-            _transpose(s.z_draft, at, tape.draft)
-        return
-    draw_factors(noise, s.everywhere, now == 0, TILE, memory, s)
-    _transpose(s.verify, at, tape.verify)
-    if not noise.shared:
-        _transpose(s.target, at, tape.target)
-        _transpose(s.draft, at, tape.draft)
+            _put(s.z_draft, row, draft)
 
 
-@bare
-def _write_extras(key, first, now, at, normal, engine, s, tape):
+def write_extras(key, first, tick, at, normal, engine, requests, tape):
     """Random numbers that only some policies and engines read."""
-    if tape.stale_words.shape[1] > 0:
-        fill_words(key, first, now, TILE, STALE, s.words)
-        _transpose(s.words, at, tape.stale_words)
-    if tape.resumed_words.shape[1] > 0:
-        fill_words(key, first, now, TILE, RESUMED, s.words)
-        _transpose(s.words, at, tape.resumed_words)
-    for j in range(max(tape.scores.shape[2], tape.likelihood_ratios.shape[2])):
-        fill_words(key, first, now, TILE, SCORES + j, s.words)
-        look_up(CELLS, normal, s.words, TILE, s.z_verify)
-        if tape.scores.shape[2] > 0:
-            _transpose(s.z_verify, at, tape.scores[:, :, j])
-        if tape.likelihood_ratios.shape[2] > 0:
-            if engine.laws.shape[0] > 0:
-                _to_shares(s.words, s.z_verify)
-            else:
-                _to_ratios(engine.separation, s.z_verify)
-            _transpose(s.z_verify, at, tape.likelihood_ratios[:, :, j])
-            fill_words(key, first, now, TILE, REJECTED + j, s.words)
-            _transpose(s.words, at, tape.rejected_words[:, :, j])
+    words, where = np.empty((TILE, requests), np.int32), (key, first, tick, at)
+    for purpose, out in ((STALE, tape.stale_words), (RESUMED, tape.resumed_words)):
+        if out.shape[0] > 0:
+            _write_words(*where, purpose, words, out)
+    if tape.scores.shape[0] + tape.likelihood_ratios.shape[0] == 0:
+        return
+    z = np.empty((TILE, requests))
+    for j in range(tape.scores.shape[0]):
+        _write_normals(*where, SCORES + j, normal, words, z, tape.scores[j])
+    for j in range(tape.likelihood_ratios.shape[0]):
+        out, law = tape.likelihood_ratios[j], engine.laws.shape[0] > 0
+        _write_ratios(*where, SCORES + j, normal, engine.separation, law, words, z, out)
+        _write_words(*where, REJECTED + j, words, tape.rejected_words[j])
+
+
+@kernel
+def _write_normals(key, first, tick, at, purpose, normal, words, z, out):
+    for row in range(at, out.shape[0], TILE):
+        fill_words(key, first, tick + row - at, TILE, purpose, words)
+        look_up(CELLS, normal, words, TILE, z)
+        _put(z, row, out)
+
+
+@kernel
+def _write_ratios(key, first, tick, at, purpose, normal, separation, law, words, z, out):
+    """Likelihood ratios of confidences; where they have laws, their probabilities."""
+    for row in range(at, out.shape[0], TILE):
+        fill_words(key, first, tick + row - at, TILE, purpose, words)
+        if law:
+            _to_shares(words, z)
+        else:
+            look_up(CELLS, normal, words, TILE, z)
+            _to_ratios(separation, z)
+        _put(z, row, out)
 
 
 @bare

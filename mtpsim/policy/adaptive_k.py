@@ -59,7 +59,7 @@ def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
     if p[PROBE] > 0 and m[IDLE] >= p[PROBE]:
         return 1
     best, depth, reach, length = p[PACE], 0, 1.0, 1.0
-    for k in range(1, int(p[MOST]) + 1):
+    for k in range(1, m.size - RATES + 1):
         reach *= m[RATES + k - 1]
         length += reach
         if length * p[PACE + k] > best:
@@ -72,9 +72,10 @@ def learn(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
     m[WAIT] = p[COOLDOWN] - 1 if outcome.depth != m[DEPTH] else m[WAIT] - 1
     m[DEPTH] = outcome.depth
     m[IDLE] = m[IDLE] + 1 if outcome.depth == 0 else 0
-    for j in range(min(outcome.observed_accepted + 1, outcome.observed)):
-        accepted = 1.0 if j < outcome.observed_accepted else 0.0
-        m[RATES + j] += p[WEIGHT] * (accepted - m[RATES + j])
+    seen = min(outcome.observed_accepted + 1, outcome.observed)
+    for j in range(m.size - RATES):
+        rate, accepted = m[RATES + j], 1.0 if j < outcome.observed_accepted else 0.0
+        m[RATES + j] = rate + p[WEIGHT] * (accepted - rate) if j < seen else rate
 
 
 def learn_batch(p: Floats, m: Floats, depth: int, step: BatchOutcome) -> None:

@@ -66,23 +66,24 @@ def start(p: Floats, m: Floats) -> None:
 
 def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
     """Arms never pulled first, the deepest first; then the arm of the greatest index."""
-    most, least = int(p[MOST]), int(p[LEAST])
+    arms, least = (m.size - ARMS) // 3, int(p[LEAST])
+    most = arms - 1
     if m[ROUNDS] <= most - least:
         return most - int(m[ROUNDS])
     t = int(m[ROUNDS])
     bonus = p[BONUS + t - 1] if t <= TABLE else math.sqrt(2 * math.log(t))
     best, depth = -math.inf, least
-    for k in range(least, most + 1):
+    for k in range(arms):
         chance = hints[max(k - 1, 0)] if p[THOMPSON] > 0 else bonus
-        index = m[ARMS + k] + p[WIDTH] * chance * m[ARMS + 2 * (most + 1) + k]
-        if index > best:
+        index = m[ARMS + k] + p[WIDTH] * chance * m[ARMS + 2 * arms + k]
+        if k >= least and index > best:
             best, depth = index, k
     return depth
 
 
 def learn(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
     """Update the mean reward of the arm."""
-    arms = int(p[MOST]) + 1
+    arms = (m.size - ARMS) // 3
     k = ARMS + outcome.depth
     reward = (outcome.accepted + 1) / outcome.time_ms * p[PLAIN]
     m[ROUNDS] += 1

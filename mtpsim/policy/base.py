@@ -4,6 +4,9 @@ The functions ``start``, ``choose`` and ``learn`` in the file of a policy are pl
 and arrays, so they can be read and called directly; the kernel compiles the same functions. ``p``
 holds the parameters of the policy, ``m`` its memory within one request. A file may leave out
 ``start`` or ``learn`` if the policy remembers nothing.
+
+The kernel plays many requests at once. A rule whose loops run over ``hints.size`` or ``m.size``,
+with selections (``x if a else y``) rather than early exits, is computed for several together.
 """
 
 from __future__ import annotations

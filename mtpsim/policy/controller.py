@@ -54,11 +54,10 @@ def start(p: Floats, m: Floats) -> None:
 
 def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
     """Drafts up to and including the first one below the threshold."""
-    most = int(p[MOST])
-    for j in range(most):
-        if hints[j] < m[THETA]:
-            return j + 1
-    return most
+    depth = hints.size
+    for j in range(hints.size - 1, -1, -1):
+        depth = j + 1 if hints[j] < m[THETA] else depth
+    return depth
 
 
 def learn(p: Floats, m: Floats, outcome: RoundOutcome) -> None:

@@ -52,7 +52,7 @@ def start(p: Floats, m: Floats) -> None:
 
 def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
     """The depth at the nearest belief of the table, or that of the greatest expected value."""
-    states, arms, row = int(p[STATES]), int(p[MOST]) + 1, int(m[ROW])
+    states, arms, row = (m.size - BELIEF) // 2, int(p[MOST]) + 1, int(m[ROW])
     choice = FIRST + states + int(p[KINDS]) * arms * arms * states * states
     if p[GRID] > 0:
         place = int(m[BELIEF + 1] * (p[GRID] - 1) + 0.5)
@@ -70,7 +70,7 @@ def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
 
 def learn(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
     """Bayes' rule, and the transition to the start of the next round."""
-    states, arms = int(p[STATES]), int(p[MOST]) + 1
+    states, arms = (m.size - BELIEF) // 2, int(p[MOST]) + 1
     kind = 1 if m[ROW] == 1 else 2 if m[ROW] > arms else 0
     first = FIRST + states + (kind * arms * arms) * states * states
     matrix = first + (outcome.depth * arms + outcome.accepted) * states * states

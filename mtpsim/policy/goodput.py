@@ -56,7 +56,7 @@ def start(p: Floats, m: Floats) -> None:
 
 def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
     """The depth of the greatest goodput; the lower one at equal goodput."""
-    most = int(p[MOST])
+    most = (m.size - RATES) // 2
     if m[ROUNDS] < p[WARM_UP]:
         return most
     if p[PROBE] > 0 and m[IDLE] >= p[PROBE]:
@@ -71,14 +71,16 @@ def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
 
 def learn(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
     """Update the accepted share by position."""
-    most = int(p[MOST])
+    most = (m.size - RATES) // 2
     m[ROUNDS] += 1
     m[IDLE] = m[IDLE] + 1 if outcome.depth == 0 else 0
-    for j in range(outcome.observed):
-        drafted = p[KEEP] * m[RATES + most + j] + 1
+    for j in range(most):
+        rate, before = m[RATES + j], m[RATES + most + j]
+        drafted = p[KEEP] * before + 1
         accepted = 1.0 if j < outcome.observed_accepted else 0.0
-        m[RATES + j] += (accepted - m[RATES + j]) / drafted
-        m[RATES + most + j] = drafted
+        seen = j < outcome.observed
+        m[RATES + j] = rate + (accepted - rate) / drafted if seen else rate
+        m[RATES + most + j] = drafted if seen else before
 
 
 def learn_batch(p: Floats, m: Floats, depth: int, step: BatchOutcome) -> None:

@@ -43,9 +43,9 @@ class SpecDecPP(PolicySpec):
 
 def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
     """Drafts up to the first one before which a rejection is too likely."""
-    most, all_good = int(p[MOST]), 1.0
-    for j in range(most):
+    depth, all_good = int(p[MOST]), 1.0
+    for j in range(hints.size):
         if j + 1 >= p[LEAST] and 1 - all_good > p[LIMIT]:
-            return j + 1
+            depth = min(depth, j + 1)
         all_good *= hints[j]
-    return most
+    return depth

@@ -54,13 +54,10 @@ def start(p: Floats, m: Floats) -> None:
 
 def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
     """Drafts up to the first one below the threshold; ``m[0]`` counts the discarded ones."""
-    most = int(p[MOST])
-    m[0] = 0
-    for j in range(most):
+    drafted, kept = hints.size, hints.size
+    for j in range(hints.size - 1, -1, -1):
         if hints[j] < p[THETA]:
-            kept = j + 1 - int(p[DROP])
-            if kept < p[LEAST]:
-                kept = 0
-            m[0] = j + 1 - kept
-            return kept
-    return most
+            drafted, kept = j + 1, j + 1 - int(p[DROP])
+    kept = kept if kept >= p[LEAST] else 0
+    m[0] = drafted - kept
+    return kept

@@ -50,6 +50,11 @@ UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff"  # not in HTML or XML
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # change the direction of the text after them
 )
+LOAD_UNITS = {
+    "rate": ("request/s", "requests/s"),
+    "closed": ("client", "clients"),
+    "burst": ("request", "requests"),
+}
 
 
 def known(value: object) -> TypeGuard[float]:
@@ -366,3 +371,10 @@ def in_percent(cell: Interval | None, zero: float = 0.0) -> Interval | None:
 def legible(text: str) -> str:
     """The text with U+FFFD for what HTML and XML can't hold, and for direction marks."""
     return UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def in_units(load: float, arrivals: str) -> str:
+    """A load of a kind of arrivals with its unit, in the singular or plural."""
+    number = f"{load:,.0f}" if load >= 1000 else f"{load:.4g}"
+    one, many = LOAD_UNITS.get(arrivals, ("", ""))
+    return f"{number} {one if number == '1' else many}".strip()

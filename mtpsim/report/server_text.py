@@ -5,7 +5,7 @@ from typing import Any
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.serving import Arrivals, LengthLaw, LengthSamples, Serving
-from mtpsim.report.tables.serving import in_units
+from mtpsim.report.formatting import in_units
 
 
 def server_chapters(first: Experiment, points: int) -> list[tuple[str, list[str]]]:

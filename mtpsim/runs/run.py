@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -234,7 +234,7 @@ class RunStart:
             "executor": executor,
             "python": sys.version.split()[0],
             "platform": f"{platform.system()} {platform.machine()}",
-            **{name: version(name) for name in ("numpy", "numba", "scipy")},
+            **{name: import_module(name).__version__ for name in ("numpy", "numba", "scipy")},
         }
 
 

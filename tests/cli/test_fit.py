@@ -142,7 +142,8 @@ def test_logs_with_all_or_no_drafts_accepted(accepted, tmp_path, capsys):
 def test_kept_samples_are_left_out_of_stdout(tmp_path, capsys):
     path = tmp_path / "log"
     path.write_text('{"accepted": [1, 0], "drafted": [2, 2], "seconds": [0.1, 0.2]}\n' * 6)
-    assert main(["fit", str(path), "--keep-samples", "--quiet", "--target", "50"]) == 0
+    options = ["--keep-samples", "--quiet", "--target", "50", "--candidates", "independent"]
+    assert main(["fit", str(path), *options]) == 0
     assert mtpsim.parse(capsys.readouterr().out).latency.noise is None
 
 
@@ -154,7 +155,8 @@ def test_logs_with_step_times_or_with_like(requests, tmp_path, capsys):
     )
     path, out = written(tmp_path, "trtllm-requests", requests), tmp_path / "fitted.toml"
     before = set(tmp_path.iterdir())
-    assert main(["fit", str(path), str(steps), "-o", str(out)]) == 0
+    fast = ["--candidates", "independent", "--no-replay"]
+    assert main(["fit", str(path), str(steps), "-o", str(out), *fast]) == 0
     (wrote,) = re.findall("^wrote (.*)$", capsys.readouterr().err, re.M)
     assert set(wrote.split(", ")) == {str(new) for new in set(tmp_path.iterdir()) - before}
     experiment = mtpsim.load(out)
@@ -162,7 +164,7 @@ def test_logs_with_step_times_or_with_like(requests, tmp_path, capsys):
     assert (tmp_path / "fitted.steps.png").exists()
     like = tmp_path / "like.toml"
     like.write_text(EXPERIMENT)
-    assert main(["fit", str(path), "--like", str(like), "-o", str(out)]) == 0
+    assert main(["fit", str(path), "--like", str(like), "-o", str(out), *fast]) == 0
     experiment = mtpsim.load(out)
     assert sum(experiment.latency.times(3)).tolist() == [76, 98, 118, 139]
     assert experiment.simulation.tokens == 100
@@ -220,7 +222,8 @@ def test_wrong_options(options, message, requests, tmp_path, capsys):
 
 def test_bic_selects_if_there_are_few_requests(requests, tmp_path, capsys):
     path = written(tmp_path, "rounds", requests[:12])
-    assert main(["fit", str(path), "--candidates", "geometric,independent"]) == 0
+    fast = ["--candidates", "geometric,independent", "--no-replay"]
+    assert main(["fit", str(path), *fast]) == 0
     assert "least BIC; too few requests" in " ".join(capsys.readouterr().err.split())
 
 
@@ -228,7 +231,8 @@ def test_bic_selects_if_there_are_few_requests(requests, tmp_path, capsys):
 def test_fitted_rates_state_their_definition(count, tmp_path, capsys):
     path = tmp_path / "log"
     path.write_text('{"accepted": [2, 2, 1, 1, 0], "drafted": [2, 2, 2, 2, 2]}\n' * count)
-    assert main(["fit", str(path), "--quiet", "--candidates", "independent"]) == 0
+    fast = ["--candidates", "independent", "--no-replay"]
+    assert main(["fit", str(path), "--quiet", *fast]) == 0
     text = capsys.readouterr().out
     assert not rates_are_note(mtpsim.parse(text))
     assert rates_are_note(mtpsim.parse(text.replace('rates_are = "conditional"', "")))

@@ -3,7 +3,7 @@
 import io
 import json
 import tomllib
-from pathlib import Path
+from functools import cache
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from tests.support.fitting import json_lines
 from tests.support.token_worlds import WORLDS, log_at, text_of
 
 FAST = ["--candidates", "independent"]
-TIMES = ["--target", "20", "--verify", "22", "--draft", "1"]
+TIMES = ("--target", "20", "--verify", "22", "--draft", "1")
 
 
 @pytest.fixture(scope="module")
@@ -30,20 +30,32 @@ def log(tmp_path_factory):
     return path, 1 + float(rounds.accepted.mean())
 
 
-@pytest.mark.parametrize(("times", "depth"), [(TIMES, 6), (["--like", "like.toml"], 2)])
-def test_replay_reproduces_the_log_at_its_depth(times, depth, log, tmp_path, monkeypatch, capsys):
+@pytest.fixture(scope="module")
+def replayed(log, tmp_path_factory):
+    """A function that fits the log with some times, once, and returns the folder of the files."""
+
+    @cache
+    def fit(times):
+        folder = tmp_path_factory.mktemp("fitted")
+        command = ["fit", str(log[0]), "-o", str(folder / "f.toml"), "--quiet"]
+        assert main([*command, *times, *FAST]) == 0
+        return folder
+
+    return fit
+
+
+@pytest.mark.parametrize("depth", [6, 2])
+def test_replay_reproduces_the_log_at_its_depth(depth, log, replayed, tmp_path):
     """As deep as times are known; the exact solution of a run is the log's accept length."""
-    path, length = log
-    monkeypatch.chdir(tmp_path)
-    Path("like.toml").write_text("[latency]\ntarget = 20\nverify = [22, 24]\ndraft = [1, 2]\n")
-    out = tmp_path / "fitted.toml"
-    assert main(["fit", str(path), "-o", str(out), *times, *FAST, "--quiet", "--json"]) == 0
-    replay = json.loads(capsys.readouterr().out)["replay"]
+    length, like = log[1], tmp_path / "like.toml"
+    like.write_text("[latency]\ntarget = 20\nverify = [22, 24]\ndraft = [1, 2]\n")
+    folder = replayed(TIMES if depth == 6 else ("--like", str(like)))
+    replay = json.loads((folder / "f.json").read_text())["replay"]
     assert [entry["depth"] for entry in replay["depths"]] == [1, 2, 3, 4, 5, 6]
     at = replay["depths"][1]
     assert at["these_requests"]["low"] == at["measured"]["mean"] == pytest.approx(length)
     assert [entry["extrapolated"] for entry in replay["depths"]] == [False] * 2 + [True] * 4
-    found = mtpsim.load(tmp_path / "fitted.replay.toml")
+    found = mtpsim.load(folder / "f.replay.toml")
     recording = found.acceptance.chain()
     assert recording.depth == depth
     assert found.simulation.as_recorded
@@ -160,17 +172,14 @@ def test_times_of_another_depth_are_refused_before_the_fit(log, tmp_path, capsys
     assert f"{like}: latency.verify: " in capsys.readouterr().err
 
 
-def test_a_server_plays_a_replay(log, tmp_path):
-    path, length = log
-    out = tmp_path / "fitted.toml"
-    assert main(["fit", str(path), "-o", str(out), *TIMES, *FAST, "--quiet"]) == 0
-    text = (tmp_path / "fitted.replay.toml").read_text()
-    kept = tomllib.loads(text)
+def test_a_server_plays_a_replay(log, replayed):
+    length, folder = log[1], replayed(TIMES)
+    kept = tomllib.loads((folder / "f.replay.toml").read_text())
     sections = {key: kept[key] for key in ("acceptance", "latency")}
     cost = {"model": "linear", "base": 20, "per_token": 0.1, "draft": 1}
     serving = {"arrivals": {"rate": 1.0}, "prompt": 50, "output": "recorded", "requests": 50}
     served = {**sections, "latency": cost, "serving": {**serving, "depths": [0, 2]}}
-    (point,) = mtpsim.run(mtpsim.parse(tomli_w.dumps(served), folder=tmp_path)).data.points
+    (point,) = mtpsim.run(mtpsim.parse(tomli_w.dumps(served), folder=folder)).data.points
     deep = point.serving.arms[1]
     assert deep.accept_length.mean == pytest.approx(length, rel=0.02)
     assert any("without the uncertainty of the draws" in text for text in point.warnings)

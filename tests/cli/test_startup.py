@@ -207,3 +207,20 @@ def test_the_command_disables_pydantic_plugins(tmp_path, wanted, seen):
     command = [sys.executable, "-m", "mtpsim", "check", ARTICLE]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert ("a plugin of pydantic" in done.stdout) == seen
+
+
+@pytest.mark.parametrize(
+    ("arguments", "set_before", "threads"),
+    [(["check", ARTICLE], None, "1"), (["check", ARTICLE], "3", "3"), (["schema"], None, "None")],
+)
+def test_a_check_multiplies_small_matrices_on_one_thread(arguments, set_before, threads):
+    code = (
+        "import os, sys; from mtpsim.__main__ import entry\ntry: entry()\n"
+        "finally: print(os.environ.get('OPENBLAS_NUM_THREADS'), file=sys.stderr)"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    if set_before is not None:
+        environment["OPENBLAS_NUM_THREADS"] = set_before
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.stderr.splitlines()[-1] == threads

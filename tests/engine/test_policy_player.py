@@ -307,14 +307,12 @@ def test_a_request_depends_on_its_number_alone():
 
 
 @pytest.mark.usefixtures("without_oracle")
-def test_a_memory_too_long_to_copy_is_read_in_place(monkeypatch):
-    """On two tapes, so that the copy is written back and read again."""
-    found = []
-    for most in (64, 0):
-        monkeypatch.setattr("mtpsim.engine.policy_player.MOST_COPIED", most)
-        simulated = plan(two_states("token"), ["ema"], rounds=300)
-        assert (simulated.policy_set.players[0].inputs.memory > 0) == (most > 0)
-        found.append(play_policies(simulated, 0, 20)[0])
+def test_sizes_that_are_constants_of_a_kernel_change_nothing(monkeypatch):
+    found, rules = [], ["gate", "ema", "goodput", "adaptive_k", "threshold"]
+    for sizes in ({}, {"MOST_COPIED": 0, "MOST_UNROLLED": 0, "DEEPEST_UNROLLED": 0}):
+        for name, most in sizes.items():
+            monkeypatch.setattr(f"mtpsim.engine.policy_player.{name}", most)
+        found.append(play_policies(plan(two_states("token"), rules, rounds=300), 0, 20)[0])
     assert (found[0] == found[1]).all()
 
 

@@ -33,12 +33,18 @@ def log_of(tmp_path, rounds):
     return read_logs([path])
 
 
-def fitted(rounds, name="regime2-round"):
+def begin(rounds, name):
+    """A candidate, the data and where its fit begins."""
     chosen = by_drafter(rounds, 4)
     data, counts = RoundSequence(rounds, 4, chosen), position_counts(rounds, 4)
     known = candidates(4, drafted=rounds.drafted[chosen].astype(int))
     model = next(one for one in known if one.name == name)
-    return fit_mle(model, data, model.initial(counts.hit.sum(0) / counts.reached.sum(0))), data
+    return model, data, model.initial(counts.hit.sum(0) / counts.reached.sum(0))[0]
+
+
+def fitted(rounds, name="regime2-round"):
+    model, data, first = begin(rounds, name)
+    return fit_mle(model, data, [first]), data
 
 
 def likelihood(law, accepted, drafted):
@@ -69,22 +75,20 @@ def test_likelihood_is_the_sum_over_state_paths():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_gradient_is_that_of_the_likelihood(name):
-    fit, data = fitted(proposing(12, 30, seed=2), name)
-    x = fit.parameters + 0.1
-    slopes = _gradient(fit.candidate, data, x)[1]
+    model, data, first = begin(proposing(12, 30, seed=2), name)
+    x = first + 0.1
+    slopes = _gradient(model, data, x)[1]
     for number, step in enumerate(1e-4 * np.eye(x.size)):
-        above, below = (
-            data.log_likelihood(fit.candidate.chain(x + s * step)).sum() for s in (1, -1)
-        )
+        above, below = (data.log_likelihood(model.chain(x + s * step)).sum() for s in (1, -1))
         assert slopes[number] == pytest.approx((above - below) / 2e-4, rel=1e-3, abs=1e-3)
 
 
 @pytest.mark.slow
 def test_intervals_have_their_nominal_coverage():
-    """Shares, rates and sojourns from 16 short logs; intervals of a sixth of the width miss."""
+    """Shares, rates and sojourns from 10 short logs; intervals of a sixth of the width miss."""
     hits, narrow = [], []
     truth = np.concatenate([np.ravel(OFFERED), [12, 18], np.ravel(LENGTHS)])
-    for seed in range(16):
+    for seed in range(10):
         fit, data = fitted(proposing(50, 60, seed=seed))
         draws = []
         for x in draw_parameters(fit, parameter_covariance(fit, data), 300, seed):
@@ -95,8 +99,8 @@ def test_intervals_have_their_nominal_coverage():
         hits.append((low <= truth) & (truth <= high))
         narrow.append(np.abs((low + high) / 2 - truth) <= (high - low) / 12)
     covered = np.mean(hits, axis=0)
-    assert abs(covered.mean() - 0.95) < 0.05  # 320 intervals: 4 standard errors
-    assert (covered > 0.7).all()
+    assert abs(covered.mean() - 0.95) < 0.062  # 200 intervals: 4 standard errors
+    assert (covered > 0.6).all()
     assert np.mean(narrow) < 0.5
 
 

@@ -125,9 +125,9 @@ def test_a_model_that_misses_the_recorded_depth_is_named(tmp_path):
 
 
 def test_intervals_have_their_nominal_coverage():
-    """Regimes from twelve short logs; errors not clustered by request would cover less."""
+    """Regimes from eight short logs; errors not clustered by request would cover less."""
     truth, hits, narrow = TRUTH["regime2-round"], [], []
-    for seed in range(12):  # verification/fit.py takes hundreds
+    for seed in range(8):  # verification/fit.py takes hundreds
         found, data = fit("regime2-round", simulated(truth, 60, 40, 3, seed))
         draws = draw_parameters(found, parameter_covariance(found, data), 300, seed)
         rates = np.array([found.candidate.section(x)["rates"] for x in draws])
@@ -136,8 +136,8 @@ def test_intervals_have_their_nominal_coverage():
         middle, half = (low + high) / 2, (high - low) / 12
         narrow.append(abs(middle - truth["rates"]) <= half)
     covered = np.mean(hits, axis=0)
-    assert 0.85 < covered.mean() < 1  # 72 intervals: 0.95 - 3.8 standard errors
-    assert (covered > 0.6).all()
+    assert 0.83 < covered.mean() < 1  # 48 intervals: 0.95 - 3.8 standard errors
+    assert (covered > 0.5).all()
     assert np.mean(narrow) < 0.6  # negative control: intervals of a sixth of the width
 
 

@@ -72,7 +72,7 @@ def test_experts_that_neighbouring_tokens_share_are_recovered():
 @pytest.mark.parametrize("model", TRUTH)
 def test_true_keys_are_within_their_standard_errors(model):
     hits, total = 0, 0
-    for seed in range(25):
+    for seed in range(12):
         fits = fit_cost_models(made(model, 0.02, seed), 64, 4)
         fit = next(f for f in fits if f.section["model"] == model)
         for key, value in TRUTH[model].items():

@@ -18,9 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numba
 
 from mtpsim.kernels import jit
-from mtpsim.kernels.policies import player
-from mtpsim.policy.fixed import Fixed
-from mtpsim.kernels.arrays import PolicyInputs
+from mtpsim.kernels.policies import _apply
 
 before = numba.config.CACHE_DIR
 folders = set()
@@ -29,8 +27,7 @@ sys.setswitchinterval(1e-6)
 
 def build(thread):
     for number in range(300):
-        inputs = PolicyInputs(False, False, False, False, False)
-        kernel = player(f"thread_{thread}_{number}", Fixed.functions(), inputs)
+        kernel = jit.unaliased(jit.with_globals(_apply, f"thread_{thread}_{number}"))
         folders.add(kernel._cache.cache_path)
 
 

@@ -91,18 +91,3 @@ def test_unknown_suites_are_refused():
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 2
     assert "unknown suite 'fuss'; one of three_ways," in ended.stderr
-
-
-@pytest.mark.parametrize("name", [name for name, (_, few, _) in fuzz.AREAS.items() if few])
-def test_damaged_input_ends_with_a_result_or_an_error_message(name):
-    area, few, _ = fuzz.AREAS[name]
-    found = fuzz.search(area, few, number=2)
-    assert found.fault == ""
-    assert found.tried >= few / 2
-
-
-@pytest.mark.parametrize("name", fuzz.CONTROLS)
-def test_planted_faults_are_found(name):
-    area, plant = fuzz.CONTROLS[name]
-    with plant():
-        assert fuzz.search(area, 100, shrink=False).fault

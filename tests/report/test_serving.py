@@ -13,12 +13,12 @@ from mtpsim.report.document import Interval, ResultDocument
 from mtpsim.report.engine_flags import point_flags
 from mtpsim.report.figures.gallery import figure, figures
 from mtpsim.report.figures.serving import _looks
-from mtpsim.report.formatting import set_label
+from mtpsim.report.formatting import in_units, set_label
 from mtpsim.report.html.page import sections
 from mtpsim.report.html.svg import picture
 from mtpsim.report.serving_document import ServedCapacity, ServedDepths
 from mtpsim.report.tables.result import render
-from mtpsim.report.tables.serving import in_units, sample_sentence, sentences, warnings_of
+from mtpsim.report.tables.serving import sample_sentence, sentences, warnings_of
 from mtpsim.results.serving import served_by_load, served_result
 from tests.support.server_example import GOALS, server_data
 

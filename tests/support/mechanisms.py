@@ -1,7 +1,7 @@
 """Direct simulation of the mechanism of each acceptance model, without a chain."""
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri
 
 from mtpsim.exact.chain_solver import solve
 
@@ -39,7 +39,7 @@ def count_until_rejection(good):
 def copula(rng, rates, correlation, rounds):
     """Rounds of drafts that share joint normal scores."""
     scores = rng.multivariate_normal(np.zeros(len(rates)), correlation, rounds)
-    return count_until_rejection(scores <= stats.norm.ppf(rates))
+    return count_until_rejection(scores <= ndtri(rates))
 
 
 def comonotone(rng, rates, rounds):

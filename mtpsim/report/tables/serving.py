@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from mtpsim.common.text import counted, listed
 from mtpsim.report.document import Interval, PointResult, ResultDocument
 from mtpsim.report.formatting import (
+    LOAD_UNITS,
     fixed,
     in_percent,
+    in_units,
     known,
     level,
     plus_minus,
@@ -28,11 +30,6 @@ if TYPE_CHECKING:
 
 NAMES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2e": "E2E"}
 LIMITS = {"tpot": "TPOT", "ttft": "TTFT", "itl": "ITL", "e2e": "end-to-end time"}
-UNITS = {
-    "rate": ("request/s", "requests/s"),
-    "closed": ("client", "clients"),
-    "burst": ("request", "requests"),
-}
 RATE = "serving.arrivals.rate"
 PLACES = {"rate": "At", "closed": "With", "burst": "For a burst of"}
 READING = (
@@ -127,13 +124,6 @@ def crossing_text(load: float, point: ServedPoint) -> str:
     return load_text(load if point.arrivals == "rate" else max(load // 1, 1.0), point)
 
 
-def in_units(load: float, arrivals: str) -> str:
-    """A load of a kind of arrivals with its unit, in the singular or plural."""
-    number = f"{load:,.0f}" if load >= 1000 else f"{load:.4g}"
-    one, many = UNITS.get(arrivals, ("", ""))
-    return f"{number} {one if number == '1' else many}".strip()
-
-
 def at_load(point: ServedPoint) -> str:
     """``At 5.1 requests/s``, ``With 64 clients``, ``For a burst of 2,048 requests``."""
     if point.load is None:
@@ -181,7 +171,7 @@ def _shape_sentences(result: ResultDocument) -> list[str]:
 def _place(result: ResultDocument, point: PointResult) -> str:
     """The swept values of a point; that of the load without its name: ``20, resumed = 0``."""
     names = short_names(swept_keys(result))
-    loads = [f"serving.arrivals.{kind}" for kind in UNITS]
+    loads = [f"serving.arrivals.{kind}" for kind in LOAD_UNITS]
     texts = [value_text(point.set[key]) for key in loads if key in point.set]
     others = {key: value for key, value in point.set.items() if key not in loads}
     return ", ".join(filter(None, [*texts, set_label(others, names)]))
