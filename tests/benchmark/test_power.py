@@ -11,6 +11,7 @@ import mtpsim
 from mtpsim.benchmark import power, sizes
 from mtpsim.benchmark.power import Design, Planner, RequestTotals
 from mtpsim.benchmark.sizes import requests_to_detect, requests_to_measure
+from mtpsim.stats.estimators import Tally, delta_method
 from tests.support.examples import (
     TWO_DEEP,
     acceptance,
@@ -315,3 +316,19 @@ def test_a_plan_that_decides_too_rarely_asks_for_more(plan, monkeypatch):
 
 def test_requests_that_are_all_the_same_need_the_least_number():
     assert requests_to_measure(0.0, 0.01, 0.9, 0.95, 0.0, 30) == sizes.LEAST_REQUESTS
+
+
+@pytest.mark.parametrize("requests", [12, 700, 1500])
+def test_simulated_benchmarks_have_the_intervals_of_the_delta_method(monkeypatch, requests):
+    monkeypatch.setattr(power, "DRAWN_AT_ONCE", 1000)  # many benchmarks, or one
+    monkeypatch.setattr(power, "TRIALS", 200)
+    monkeypatch.setattr(power, "LEAST_TRIALS", 200)
+    rows = 2 + np.random.default_rng(1).gamma(4.0, size=(500, 4))
+    found, rng = power._simulated(rows, requests, 0.01, 0.9), np.random.default_rng(0)
+    truth = sizes.log_gain(rows.mean(0))[0]
+    assert len(found) == 200
+    for gain, half_width in found:
+        drawn = Tally.of(rows[rng.integers(len(rows), size=requests)])
+        one = delta_method(sizes.log_gain, drawn, 0.9)
+        assert gain == pytest.approx(one.values[0] - truth + 0.01, rel=1e-9)
+        assert half_width == pytest.approx(one.half_width[0], rel=1e-8)
