@@ -9,10 +9,10 @@ within 5 standard errors, else the benchmark stops. mtpsim's kernel computes all
 pass. Ratios to it: of one depth, 3, over mtpsim's depth 3 alone; of all depths, where a peer runs
 depths 1, 2 and 3 one after the other under the token clock, and depth 3 serves all under the round
 clock; times the ratio of variances (equal precision); the same with `control_variates = true`
-("exact": no variance is left). Programs take turns; each figure is the minimum of several turns.
-Times are CPU times of all threads, except for whole commands and for two threads (wall time). Goals
-at equal precision, with two states under both clocks: 25 times plain NumPy, 10 times C++, 20 times
-the numba loop, 15 times JAX.
+("exact": no variance is left). Programs take turns, of four million rounds for mtpsim's kernels, so
+that caches are warm for most of a turn; each figure is the minimum of several turns. Times are CPU
+times of all threads, except for whole commands and for two threads (wall time). Goals at equal
+precision, with two states under both clocks: 25 times plain NumPy, 10 times C++, 20 times the numba loop, 15 times JAX.
 """
 
 import argparse
