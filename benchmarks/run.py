@@ -36,6 +36,7 @@ import scaling
 import serving
 import startup
 import step_costs
+import sweeps
 from models import MODELS, ROUNDS, chain_of, plan
 from rich.console import Console
 from tables import Table, best
@@ -105,6 +106,7 @@ def measure(quick: bool) -> Iterator[Table]:
     yield whole_runs(quick)
     yield reading.table(*((4_000_000, 2) if quick else (32_000_000, 4)))
     yield startup.table(*((1, 0) if quick else (5, 3)))
+    yield sweeps.table([(6, 10)] if quick else [(10, 10), (40, 25), (100, 30)])
 
 
 def machine() -> str:

@@ -170,9 +170,9 @@ def bare_kernel(function: Function) -> Function:
     return kernel(function, _nrt=False)
 
 
-def unaliased(function: Function) -> Function:
+def unaliased(function: Function, **options: bool) -> Function:
     """The same for a kernel whose arrays do not overlap, so that its loops can be vectorised."""
-    jitted: Any = bare_kernel(function)
+    jitted: Any = kernel(function, _nrt=False, **options)
     if isinstance(jitted, Dispatcher):  # not while numba is disabled
         compiler: Any = jitted
         compiler._compiler._customize_flags = _noalias
@@ -311,7 +311,7 @@ def address_of(function: Function) -> Any:
     """Address of a function compiled for arguments of types RULE, which must not overlap."""
     if _config.DISABLE_JIT:
         return function
-    compiled: Any = unaliased(function)
+    compiled: Any = unaliased(function, no_cpython_wrapper=True)
     compiled.compile(RULE)
     _addressed.append(compiled)  # so that its code stays where it is
     found = compiled.overloads[RULE]

@@ -302,6 +302,7 @@ def begin(folder: Path, experiment: Experiment) -> None:
     for left in folder.glob(f"{ASIDE}-*"):
         shutil.rmtree(left, ignore_errors=True)
     aside = folder / (EXPERIMENT + ASIDE)
+    _read_result.cache_clear()  # of a long sweep it takes as much memory as the new one
     with suppress(OSError):
         (folder / RESULT).unlink(missing_ok=True)
         aside.write_text(to_toml(experiment), encoding="utf-8")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
+import mtpsim
 from mtpsim.latency import AnyLatency
 from mtpsim.policy import RULES
 
@@ -22,6 +23,7 @@ import serving
 import serving_loops
 import startup
 import step_costs
+import sweeps
 import tables
 
 EACH_MODEL = pytest.mark.parametrize("name", models.MODELS)
@@ -132,6 +134,12 @@ def test_servers_in_python_agree_with_the_kernel(program, monkeypatch):
     wrong = serving.baseline(lambda _, *rest: function(slower, *rest), 12)
     with pytest.raises(SystemExit, match=f"{program}: t"):
         serving.check(program, wrong, reference)
+
+
+def test_sweeps_have_the_stated_number_of_points():
+    points = mtpsim.parse(sweeps.experiment(targets=3, rates=2)).points()
+    assert len(points) == 6
+    assert len({repr(point.experiment) + repr(point.set) for point in points}) == 6
 
 
 def test_best_is_the_minimum():
