@@ -54,11 +54,16 @@ def _move_two(words, t, first, state_bounds, pair):
 def _note_states(words, fresh, ticks, moves, pair, state):
     """Rows of ``state`` for lanes in the state of ``pair``, which stays as it is."""
     for t in range(ticks):
-        after = _moves_of(moves, fresh and t == 0)
         before = pair if t == 0 else state[t - 1]
-        for lane in range(pair.size):
-            old = (before[lane] & np.int32(1)) != 0
-            state[t, lane] = np.int32((words[t, lane] & BITS) > (after[1] if old else after[0]))
+        _note_row(words[t], before, _moves_of(moves, fresh and t == 0), state[t])
+
+
+@bare
+def _note_row(words, before, after, state):
+    # Rows as separate arrays: LLVM can't prove that those of one array don't overlap.
+    for lane in range(state.size):
+        old = (before[lane] & np.int32(1)) != 0
+        state[lane] = np.int32((words[lane] & BITS) > (after[1] if old else after[0]))
 
 
 @bare
