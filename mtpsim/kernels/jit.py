@@ -328,7 +328,9 @@ def _call_at(
         convention = context.call_conv
         pointer = convention.get_function_type(types.none, RULE).as_pointer()
         function = builder.inttoptr(arguments[0], pointer)
-        convention.call_function(builder, function, types.none, RULE, arguments[1:])
+        status, _ = convention.call_function(builder, function, types.none, RULE, arguments[1:])
+        with cgutils.if_unlikely(builder, status.is_error):
+            convention.return_status_propagate(builder, status)
         return context.get_dummy_value()
 
     return types.none(types.int64, *RULE), generate
