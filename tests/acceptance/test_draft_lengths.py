@@ -51,7 +51,9 @@ def test_rounds_match_the_mechanism(block):
     assert abs(rows.mean(0)[1] - always[0][3] - always[1][3]) > LIMIT * error[1]
 
 
-@pytest.mark.parametrize("model, lengths", [(TEXT, LAW), (ONE_STATE, LAW[0])], ids=["two", "one"])
+@pytest.mark.parametrize(
+    ("model", "lengths"), [(TEXT, LAW), (ONE_STATE, LAW[0])], ids=["two", "one"]
+)
 def test_kernels_are_those_of_other_chains(model, lengths):
     """Otherwise each would be compiled a second time, or read rows in another order."""
     drafts = "", section("draft", lengths=lengths)
