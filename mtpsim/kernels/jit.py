@@ -270,6 +270,8 @@ def _stack_ints(typing: Any, size: Any) -> Any:
 @intrinsic
 def _flat(typing: Any, table: Any) -> Any:
     """A contiguous array as one axis; the method ``reshape`` needs modules that load slowly."""
+    if table.layout != "C":
+        return None  # a view would read other elements, or beyond the end
     array: Any = types.Array(table.dtype, 1, "C")
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
