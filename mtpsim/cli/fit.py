@@ -241,21 +241,22 @@ def _write(
         for file in fit.log.files
     )
     latency = _latency(fit, cost, like, options)
-    uncertainty = uncertainty_section(fit, name + SAMPLES, options.design_effect)
-    if inputs := _cost_inputs(cost):
-        uncertainty["inputs"] = {**uncertainty.get("inputs", {}), **inputs}
     sections = {
         "title": f"Fitted to {read}",
         **like,
         "acceptance": acceptance_section(fit),
         "latency": latency,
-        "simulation": like.get("simulation", {"tokens": fit.tokens, "precision": 0.002}),
-        "uncertainty": uncertainty,
     }
+    if "serving" not in like:  # a server has neither
+        sections.setdefault("simulation", {"tokens": fit.tokens, "precision": 0.002})
+        uncertainty = uncertainty_section(fit, name + SAMPLES, options.design_effect)
+        if inputs := _cost_inputs(cost):
+            uncertainty["inputs"] = {**uncertainty.get("inputs", {}), **inputs}
+        sections["uncertainty"] = uncertainty
     if fit.chosen is not None and fit.lengths is not None:
         sections["draft"] = {**like.get("draft", {}), **draft_section(fit.chosen)}
     beside = {}
-    if fit.chosen is not None:
+    if fit.chosen is not None and "serving" not in like:
         beside[name + SAMPLES] = samples_csv(fit.chosen.candidate, fit.draws)
     if latency.get("noise", {}).get("samples") == name + TIMES:
         beside[name + TIMES] = "".join(f"{time:.9g}\n" for time in fit.times.samples)
@@ -272,18 +273,26 @@ def _write(
     head = "".join(f"# {one_line(note)}\n" for note in [*first, made_by, *fit.notes])
     replay = make_replay(fit, asked=options.replay, quiet=options.quiet)
     report = fit_report(fit, speed, warnings, replay[1] if replay else None)
-    written = _deliver(head, sections, beside, options, complete=True)
-    if options.out is not None and fit.aggregated:
-        written += write_chain(options.out, sections, fit.aggregated)
+    shown = not (options.quiet or options.experiment_only)
+    try:
+        written = _deliver(head, sections, beside, options, complete=True)
+        if options.out is not None and fit.aggregated:
+            written += write_chain(options.out, sections, fit.aggregated)
+    except InputError:  # a fit of minutes is shown all the same
+        if shown:
+            print_fit(report, to_stdout=options.out is not None and not options.json)
+        raise
     if options.out is not None and replay:
-        written += write_replay(options.out, sections, *replay)
+        files, notes = write_replay(options.out, sections, *replay)
+        written += files
+        report.notes.extend(notes)
     if options.experiment_only:
         return written
     if options.out is not None:
         written += _write_report(fit, report, options.out)
     if options.json:
         print(json.dumps(report.document(), indent=2))
-    if not options.quiet:
+    if shown:
         print_fit(report, to_stdout=options.out is not None and not options.json)
     return written
 
@@ -328,7 +337,7 @@ def _speed(
 def _without_files(sections: JsonDict, fit: LogFit, samples: str) -> JsonDict:
     """Return sections that refer to no file: a noise distribution for ``samples``, no draws."""
     sections = dict(sections)
-    inputs = sections.pop("uncertainty").get("inputs")
+    inputs = sections.pop("uncertainty", {}).get("inputs")
     if inputs:
         sections["uncertainty"] = {"inputs": inputs}
     latency = dict(sections["latency"])

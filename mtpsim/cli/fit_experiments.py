@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.common.errors import InputError, cannot_write
-from mtpsim.config.experiment import parse
+from mtpsim.common.errors import InputError, Problem, cannot_write
+from mtpsim.config.experiment import parse, validate
 from mtpsim.fit.aggregated_chain import AggregatedFit
 from mtpsim.fit.chain_report import chain_draws, chain_section
 from mtpsim.fit.document import sections_csv
@@ -21,6 +21,7 @@ from mtpsim.fit.replay_report import (
 from mtpsim.report.progress import Progress, progress_display
 
 Replay = tuple[PosteriorReplay, ReplayReport]
+OPTIONAL = {"adaptive", "decision", "draft", "robust", "serving", "theory"}
 
 
 def make_replay(fit: LogFit, *, asked: bool | None, quiet: bool) -> Replay | None:
@@ -46,11 +47,11 @@ def make_replay(fit: LogFit, *, asked: bool | None, quiet: bool) -> Replay | Non
 
 def write_replay(
     out: Path, sections: JsonDict, replay: PosteriorReplay, report: ReplayReport
-) -> list[Path]:
-    """Write ``NAME.replay.toml`` and its draws ``NAME.replay.npz``; return their paths.
+) -> tuple[list[Path], list[str]]:
+    """Write ``NAME.replay.toml`` and its draws ``NAME.replay.npz``; return their paths, and notes.
 
     The replay goes as deep as the times of the experiment: beyond the recorded depth only if these
-    are a cost model.
+    are a cost model. What a replay can't play is left out of it, with a note.
 
     Args:
         out: path ``NAME.toml`` of the fitted experiment.
@@ -60,21 +61,85 @@ def write_replay(
     """
     experiment, draws = out.with_suffix(".replay.toml"), out.with_suffix(".replay.npz")
     content, known = replay_file(replay, report), replay.depth - DEEPER
-    played = {key: sections["simulation"].get(key) for key in ("seed", "confidence", "epsilon")}
-    played = {key: value for key, value in played.items() if value is not None}
-    played |= {"as_recorded": True, "requests": len(content.accepted) * replay.tokens.requests}
+    simulation = sections.get("simulation", {})
+    played = {
+        key: simulation[key] for key in ("seed", "confidence", "epsilon") if key in simulation
+    }
     kept = {key: value for key, value in sections.items() if key not in ("uncertainty", "sweep")}
-    kept.setdefault("theory", {"measured_at": known})
+    if "serving" not in sections:
+        played |= {"as_recorded": True, "requests": len(content.accepted) * replay.tokens.requests}
+        kept.setdefault("theory", {"measured_at": known})
     source = {"model": "trace", "file": draws.name, "by": "position", "order": "recorded"}
 
-    def text_at(depth: int) -> str:
-        if depth == replay.depth:
-            content.write(draws)  # all depths share it
-        changed = {"acceptance": {**source, "depth": depth}, "simulation": played}
-        return _experiment({**kept, **changed}, report)
+    def sections_at(depth: int) -> JsonDict:
+        return {**kept, "acceptance": {**source, "depth": depth}, "simulation": played}
 
-    write_deepest(experiment, text_at, deepest=replay.depth, known=known)
-    return [experiment, draws]
+    try:
+        content.write(draws)  # all depths share it
+    except OSError as error:
+        raise cannot_write(error, draws) from None
+    try:
+        kept, notes = _playable(sections_at(known), out.parent)
+    except InputError as error:
+        draws.unlink()
+        reasons = "; ".join(f"{problem.key}: {problem.text}" for problem in error.problems)
+        return [], [f"no replay is written: {reasons}"]
+    write_deepest(
+        experiment,
+        lambda depth: _experiment(sections_at(depth), report),
+        deepest=replay.depth,
+        known=known,
+    )
+    return [experiment, draws], notes
+
+
+def _playable(sections: JsonDict, folder: Path) -> tuple[JsonDict, list[str]]:
+    """Leave out what a replay can't play; return the sections that are left, and why.
+
+    Args:
+        sections: sections of a replay, which are valid with a fitted model.
+        folder: folder of the files that they name.
+
+    Raises:
+        InputError: what is refused can't be left out.
+    """
+    notes = []
+    while problems := _problems(sections, folder):
+        places = [(problem, *problem.key.partition(".")[::2]) for problem in problems]
+        found = [place for place in places if place[1] in OPTIONAL & sections.keys()]
+        if not found:
+            raise InputError(problems)
+        problem, name, key = found[0]
+        section = sections[name] if key in sections[name] else {}
+        left = {other: value for other, value in section.items() if other != key}
+        if key == "policies" and section:
+            valid = _valid_policies(sections, name, folder)
+            if 0 < len(valid) < len(section[key]):
+                left[key] = valid
+            elif name == "adaptive":
+                left = {}
+        sections = {other: value for other, value in sections.items() if other != name}
+        sections |= {name: left} if left else {}
+        notes.append(f"left out of the replay: {problem.key}: {problem.text}")
+    return sections, notes
+
+
+def _valid_policies(sections: JsonDict, name: str, folder: Path) -> list[str | JsonDict]:
+    """Return the policies of a section that are valid, each tried alone."""
+
+    def refused(policy: str | JsonDict) -> bool:
+        alone = {**sections, name: {**sections[name], "policies": [policy]}}
+        return any(one.key.startswith(f"{name}.policies") for one in _problems(alone, folder))
+
+    return [policy for policy in sections[name]["policies"] if not refused(policy)]
+
+
+def _problems(sections: JsonDict, folder: Path) -> list[Problem]:
+    try:
+        validate(sections, folder)
+    except InputError as error:
+        return error.problems
+    return []
 
 
 def _experiment(sections: JsonDict, report: ReplayReport) -> str:
@@ -119,7 +184,9 @@ def write_chain(out: Path, sections: JsonDict, fit: AggregatedFit) -> list[Path]
     draw = fit.typical_draw()
 
     def text_at(depth: int) -> str:
-        own = {"acceptance": chain_section(fit, draw, depth), "uncertainty": uncertainty}
+        own = {"acceptance": chain_section(fit, draw, depth)}
+        if "serving" not in kept:
+            own["uncertainty"] = uncertainty
         table = sections_csv(chain_draws(fit, depth), ("rates", "sojourn"))
         samples.write_text(table, encoding="utf-8")
         return head + tomli_w.dumps({**kept, **own})

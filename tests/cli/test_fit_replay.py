@@ -31,6 +31,13 @@ def log(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def short_log(log, tmp_path_factory):
+    path = tmp_path_factory.mktemp("short") / "log.jsonl"
+    path.write_text("".join(log[0].read_text().splitlines(keepends=True)[:8]))
+    return path
+
+
+@pytest.fixture(scope="module")
 def replayed(log, tmp_path_factory):
     """A function that fits the log with some times, once, and returns the folder of the files."""
 
@@ -170,6 +177,60 @@ def test_times_of_another_depth_are_refused_before_the_fit(log, tmp_path, capsys
     monkeypatch.setattr("mtpsim.cli.fit.fit_log", None)  # is not called
     assert main(["fit", str(log[0]), "--like", str(like), "-o", str(tmp_path / "x.toml")]) == 2
     assert f"{like}: latency.verify: " in capsys.readouterr().err
+
+
+SERVER = """latency = { model = "linear", base = 20, per_token = 0.1, draft = 1 }
+serving = { arrivals = { rate = 1 }, prompt = 50, output = 40, requests = 50, depths = [0, 2]"""
+PLAIN = "latency = { target = 20, verify = 22, draft = 1 }\n"
+UNSURE = "it reads the draft's confidence, which is not recorded for every round"
+
+
+@pytest.mark.parametrize(
+    ("like", "section", "kept", "note"),
+    [
+        (
+            f'{PLAIN}adaptive = {{ policies = ["ema", "threshold", "filter", "off"] }}',
+            "adaptive",
+            {"policies": ["ema", "off"]},
+            f"adaptive.policies: threshold (number 2): {UNSURE}",
+        ),
+        (f'{PLAIN}adaptive = {{ policies = ["specdecpp"] }}', "adaptive", None, UNSURE),
+        (f'{SERVER}, policies = ["budget", "off"] }}', "serving", {"policies": ["off"]}, UNSURE),
+        (f'{SERVER}, policies = ["budget"] }}', "serving", {"policies": None}, UNSURE),
+        (
+            f'{PLAIN}robust = {{ "acceptance.clock" = ["round", "token"] }}',
+            "robust",
+            None,
+            "robust: acceptance.clock is not in the file",
+        ),
+    ],
+    ids=["policies", "no policy", "server", "server's depths", "robust"],
+)
+def test_what_a_replay_cannot_play_is_left_out(
+    like, section, kept, note, short_log, tmp_path, capsys
+):
+    """The fit is shown and written whole; the files of the replay are valid."""
+    path, out = tmp_path / "like.toml", tmp_path / "f.toml"
+    path.write_text(like)
+    assert main(["fit", str(short_log), "--like", str(path), "-o", str(out), *FAST]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "P(accepted | reached)" in text
+    assert note in text
+    written = tomllib.loads((tmp_path / "f.replay.toml").read_text())
+    found = written.get(section)
+    assert (found and {key: found.get(key) for key in kept}) == kept
+    assert tomllib.loads(out.read_text())[section] == tomllib.loads(like)[section]
+    for name in ("f.toml", "f.replay.toml"):
+        mtpsim.load(tmp_path / name)
+
+
+def test_a_fit_that_an_experiment_refuses_is_shown(short_log, tmp_path, capsys):
+    path, out = tmp_path / "like.toml", tmp_path / "f.toml"
+    path.write_text(f'{PLAIN}robust = {{ "acceptance.correlation" = [0, 1] }}')
+    assert main(["fit", str(short_log), "--like", str(path), "-o", str(out), *FAST]) == 2
+    found = capsys.readouterr()
+    assert "P(accepted | reached)" in found.out
+    assert "robust: acceptance.correlation is not in the file" in found.err
 
 
 def test_a_server_plays_a_replay(log, replayed):
