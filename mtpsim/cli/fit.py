@@ -2,9 +2,11 @@
 
 import argparse
 import json
+import re
 import sys
 import tomllib
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,7 +38,7 @@ from mtpsim.fit.step_times import is_step_table, read_step_times, steps_of_log
 from mtpsim.fit.throughput import SpeedCheck, check_speed, time_warnings_of
 from mtpsim.formula.closed_form import drafts_are_free
 from mtpsim.logs import Answers, read_logs
-from mtpsim.logs.files import STDIN, copied_pipes
+from mtpsim.logs.files import STDIN, copied_pipes, lines
 from mtpsim.report.progress import Progress, progress_display
 from mtpsim.report.tables.fit import print_fit
 
@@ -76,6 +78,8 @@ def run(options: FitOptions) -> int:
     """Fit logs and step times, print the fit, and write the experiment."""
     _check(options)
     with command_interruptible(STOPPED, grace=0), copied_pipes(options.files):
+        for path in options.files:
+            _check_is_no_result(path)
         if len(options.files) == 1 and is_confidence_file(path := options.files[0]):
             return fit_confidence(path, options.out, as_json=options.json, quiet=options.quiet)
         return _fit(options)
@@ -154,6 +158,18 @@ def _fit_logs(logs: list[Path], like: JsonDict, options: FitOptions, *, has_step
             only=[name.strip() for name in names.split(",")] if names else None,
             on_progress=lambda label, share: report(Progress(label, share, log.count)),
         )
+
+
+def _check_is_no_result(path: Path) -> None:
+    """Refuse what a command of this package wrote, whose keys are much like those of a log."""
+    start = "".join(line for _, line in islice(lines(path), 2))
+    if re.match(r'\s*\{\s*"mtpsim":', start):
+        message = (
+            "is a result.json or the report of a fit that mtpsim wrote, not a log: give the log of "
+            "an engine, step times, or pairs of confidence and outcome (docs/logs.md); `mtpsim "
+            "show` prints a result"
+        )
+        raise InputError.of(message, file=path)
 
 
 def _check_times(latency: JsonDict, depth: int, options: FitOptions) -> None:

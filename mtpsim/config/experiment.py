@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from mtpsim.config.uncertainty import Uncertainty
 else:  # a Deferred section has its class when a file has the section
     Adaptive = Draft = Serving = Uncertainty = Spec
-
+    Tree = Override = Any  # for `typing.get_type_hints`
 MAX_FILE = 1 << 24  # bytes of an experiment
 
 

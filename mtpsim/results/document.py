@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtpsim.common.arrays import Floats, JsonDict
@@ -18,11 +19,11 @@ from mtpsim.report.document import (
 from mtpsim.report.serialization import from_json, rows, to_json
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from matplotlib.figure import Figure
 
     from mtpsim.config.experiment import Experiment
+else:  # names that `typing.get_type_hints` finds without an import of matplotlib
+    Figure = Experiment = Any
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,31 @@ def test_logs_with_all_or_no_drafts_accepted(accepted, tmp_path, capsys):
     assert len(never) == (2 if accepted == "[0, 0]" else 0)
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_result_is_no_log(indent, tmp_path, cli):
+    path, points = tmp_path / "result.json", [{"confidence": 0.95, "accepted": 2}]
+    path.write_text(
+        json.dumps({"mtpsim": "1.0", "experiment": {}, "points": points}, indent=indent)
+    )
+    found = cli("fit", path)
+    assert found.code == 2
+    assert "result.json: is a result.json or the report of a fit that mtpsim wrote" in found.err
+    assert "give the log of an engine" in found.err
+
+
+@pytest.mark.parametrize(
+    ("lines", "measured"),
+    [(['{"rounds": 100, "drafted": 300, "accepted": 180}'], True),
+     (['{"rounds": 100, "drafted": 100, "accepted": 60}'], False),
+     (['{"rates": [0.8, 0.6, 0.4], "rates_are": "survival", "rounds": 1000}'], False)],
+)  # fmt: skip
+def test_one_rate_of_totals_is_named_as_such(lines, measured, tmp_path, cli):
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    shown = " ".join(cli("fit", path).err.split())
+    assert ("one rate was measured" in shown) is measured
+
+
 def test_kept_samples_are_left_out_of_stdout(tmp_path, capsys):
     path = tmp_path / "log"
     path.write_text('{"accepted": [1, 0], "drafted": [2, 2], "seconds": [0.1, 0.2]}\n' * 6)

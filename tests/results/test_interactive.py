@@ -1,6 +1,8 @@
 """A result in a notebook and at a prompt; experiments from tables."""
 
 import copy
+import inspect
+import typing
 
 import html5lib
 import pytest
@@ -124,3 +126,16 @@ def test_a_run_is_opened_by_its_directory_or_its_document(tmp_path, cli, no_pict
 def test_completion_offers_the_public_names():
     assert set(mtpsim.__all__) <= set(dir(mtpsim))
     assert not {"Any", "TYPE_CHECKING", "annotations"} & set(dir(mtpsim))
+
+
+@pytest.mark.parametrize("name", mtpsim.__all__)
+def test_type_hints_of_the_public_names_resolve(name):
+    """Of functions, and of classes with their methods and properties."""
+    found = getattr(mtpsim, name)
+    parts = [found, *vars(found).copy().values()] if inspect.isclass(found) else [found]
+    for part in parts:
+        for attribute in ("fget", "func", "__func__"):
+            part = getattr(part, attribute, None) or part
+        ours = getattr(part, "__module__", "").startswith("mtpsim")
+        if ours and (inspect.isclass(part) or inspect.isfunction(part)):
+            typing.get_type_hints(part)

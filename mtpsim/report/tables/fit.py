@@ -110,6 +110,8 @@ def _print_rates(report: FitReport, console: Console) -> None:
         for j, (mean, low, high, n) in enumerate(each, 1)
     ]
     print_table(console, TextTable.of([*names, "rounds that reached it"], rows))
+    if rates.one_rate and len(rows) > 1:
+        say(console, "Granularity totals: one rate was measured, and is used for every draft.")
 
 
 def _print_candidates(report: FitReport, console: Console) -> None:
