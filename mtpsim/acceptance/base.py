@@ -179,7 +179,7 @@ class AcceptanceChain:
         """The chain as thresholds on random words; the last row starts a request."""
         rows = np.concatenate([self.step.reshape(-1, self.states), self.start[None]])
         accept = self.survival if self.clock == "round" else self.accept
-        slowdown = np.ascontiguousarray(self.slowdown_at(0))  # kernels are compiled by layout
+        slowdown = self.slowdown_at(0)
         if self.states == 1:  # add an unreachable state: the vectorized path has two
             rows = np.array([[1.0, 0.0]] * 3)
             accept, slowdown = np.repeat(accept, 2, axis=0), np.ones(2) * slowdown
@@ -187,7 +187,16 @@ class AcceptanceChain:
         two = accept.shape[0] == 2 and (self.outcomes == 1 or self.states == 1)
         slow = bool((slowdown != 1).any())
         steps = most_steps(state_bounds, guide)
-        return ChainArrays(state_bounds, accept_bounds, guide, slowdown, two, slow, steps)
+        # One layout, whatever the model's: kernels read flat rows, and are compiled by layout.
+        return ChainArrays(
+            state_bounds=np.ascontiguousarray(state_bounds),
+            accept_bounds=np.ascontiguousarray(accept_bounds),
+            guide=np.ascontiguousarray(guide),
+            slowdown=np.ascontiguousarray(slowdown),
+            two=two,
+            slow=slow,
+            steps=steps,
+        )
 
 
 def thresholds(rows: Floats, accept: Floats) -> tuple[npt.NDArray[Any], ...]:

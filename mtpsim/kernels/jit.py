@@ -300,6 +300,8 @@ def _stack_ints(typing: Any, size: Any) -> Any:
 @intrinsic
 def _flat(typing: Any, table: Any) -> Any:
     """A contiguous array as one axis; the method ``reshape`` needs modules that load slowly."""
+    if table.layout != "C":
+        return None  # a view would read other elements, or beyond the end
     array: Any = types.Array(table.dtype, 1, "C")
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -358,7 +360,9 @@ def _call_at(
         convention = context.call_conv
         pointer = convention.get_function_type(types.none, RULE).as_pointer()
         function = builder.inttoptr(arguments[0], pointer)
-        convention.call_function(builder, function, types.none, RULE, arguments[1:])
+        status, _ = convention.call_function(builder, function, types.none, RULE, arguments[1:])
+        with cgutils.if_unlikely(builder, status.is_error):
+            convention.return_status_propagate(builder, status)
         return context.get_dummy_value()
 
     return types.none(types.int64, *RULE), generate

@@ -97,6 +97,8 @@ def _play(tape, width, base, stop, chain, noise, engine, reads, rule, p, lanes, 
             if reads.on_tape or reads.scores or reads.confidence:
                 read_hints(tape, width, engine, reads, ints, hints)
             call_at(rule, CHOOSE, p, ints, floats, hints, memory)
+            if is_any_outside(engine.verify.size - 1, ints):
+                raise ValueError("a policy chose a depth that the acceptance model does not have")
             verify_drafts(tape, width, chain, engine, ints)
             add_time(tape, chain, noise, engine, reads.drops, memory, ints, floats)
             call_at(rule, LEARN, p, ints, floats, hints, memory)
@@ -142,10 +144,11 @@ def _apply(task, given, ints, floats, hints, memory):
     for i in range(BLOCK if task == START else 0):
         start(p, column(memory, i, size))
     for i in range(BLOCK if task == CHOOSE else 0):
-        state, full = ints[STATE + i], ints[FULL + i]
-        context = RoundContext(state, ints[PREVIOUS + i], full, ints[ENTRY + i])
-        m = column(memory, i, size)
-        ints[DEPTH + i] = np.int64(choose(p, m, context, column(hints, i, drafts)))
+        if ints[ACTIVE + i] != 0:  # a rule may count its rounds
+            state, full = ints[STATE + i], ints[FULL + i]
+            context = RoundContext(state, ints[PREVIOUS + i], full, ints[ENTRY + i])
+            m = column(memory, i, size)
+            ints[DEPTH + i] = np.int64(choose(p, m, context, column(hints, i, drafts)))
     for i in range(BLOCK if task == LEARN else 0):
         if ints[ACTIVE + i] != 0:
             outcome = RoundOutcome(
@@ -206,6 +209,15 @@ def read_hints(tape, width, engine, reads, ints, hints):
                 row[i] = row[i] if j < ints[OFFERED + i] else 0.0
         for i in range(0 if reads.confidence else BLOCK):
             row[i] = values[np.uintp(ints[AT + i] + j * apart)]
+
+
+@bare_inlined
+def is_any_outside(deep, ints):
+    """Whether any depth is outside of 0 to ``deep``."""
+    signs = np.int64(0)
+    for i in range(BLOCK):
+        signs |= ints[DEPTH + i] | (deep - ints[DEPTH + i])
+    return signs < 0
 
 
 def verify_drafts(tape, width, chain, engine, ints):

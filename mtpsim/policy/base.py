@@ -84,9 +84,10 @@ class Rule(NamedTuple):
 
     Attributes:
         start: ``start(p, m)`` sets the memory at the beginning of a request.
-        choose: ``choose(p, m, context, hints)`` returns the depth of the next round. ``hints``
-            ``[K]`` are the draft's confidences by position if the policy sets
-            ``reads_confidence``, or standard normal numbers if it sets ``uses_random_numbers``.
+        choose: ``choose(p, m, context, hints)`` returns the depth of the next round, 0..K. It is
+            called once per round, so it may update the memory too. ``hints`` ``[K]`` are the
+            draft's confidences by position if the policy sets ``reads_confidence``, or standard
+            normal numbers if it sets ``uses_random_numbers``.
         learn: ``learn(p, m, outcome)`` updates the memory after the round.
     """
 

@@ -12,6 +12,7 @@ RATES = [[0.9, 0.85, 0.8], [0.4, 0.3, 0.3]]
 LAW = [[0.1, 0.1, 0.2, 0.6], [0.7, 0.1, 0.1, 0.1]]
 SOJOURN = [8, 4]
 TEXT = regime(*RATES, sojourn=SOJOURN) + linear(20, 0.5, 2.0)
+ONE_STATE = independent(0.8, 0.7, 0.6) + THREE_DEEP
 LIMIT = 4.5  # standard errors; 24 comparisons
 SIMULATION = section("simulation", rounds=40, requests=3000)
 
@@ -50,17 +51,19 @@ def test_rounds_match_the_mechanism(block):
     assert abs(rows.mean(0)[1] - always[0][3] - always[1][3]) > LIMIT * error[1]
 
 
-def test_kernels_are_those_of_other_chains():
-    """Otherwise each would be compiled a second time, for some seconds."""
-    always, random = (
-        mtpsim.parse(TEXT + draft).source.arrays() for draft in ("", section("draft", lengths=LAW))
-    )
+@pytest.mark.parametrize(
+    ("model", "lengths"), [(TEXT, LAW), (ONE_STATE, LAW[0])], ids=["two", "one"]
+)
+def test_kernels_are_those_of_other_chains(model, lengths):
+    """Otherwise each would be compiled a second time, or read rows in another order."""
+    drafts = "", section("draft", lengths=lengths)
+    always, random = (mtpsim.parse(model + draft).source.arrays() for draft in drafts)
     assert numba.typeof(random) == numba.typeof(always)
 
 
 @pytest.mark.parametrize("horizon", [{"rounds": 40}, {"tokens": 50}])
 def test_proposing_all_drafts_is_the_same_as_without_lengths(horizon):
-    text = independent(0.8, 0.7, 0.6) + THREE_DEEP + section("simulation", **horizon, requests=400)
+    text = ONE_STATE + section("simulation", **horizon, requests=400)
     plain, all_of = (
         mtpsim.run(mtpsim.parse(text + draft)).data.points[0].depths
         for draft in ("", section("draft", lengths=[0, 0, 0, 1]))

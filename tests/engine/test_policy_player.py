@@ -1,5 +1,8 @@
 """Policies in the kernel against the naive simulator, fixed depths and exact solutions."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -7,6 +10,7 @@ from mtpsim.acceptance.draft_lengths import propose
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.engine.simulate import play_policies, simulate_requests
 from mtpsim.policy import RULES
+from mtpsim.policy.base import Rule, learn_nothing, start_empty
 from tests.support import naive_policies
 from tests.support.policy_plans import NOISE, by_outcome, engine_of, latency, plan, two_states
 from tests.support.random_chains import LIMIT, random_chain, z_scores
@@ -314,6 +318,83 @@ def test_sizes_that_are_constants_of_a_kernel_change_nothing(monkeypatch):
             monkeypatch.setattr(f"mtpsim.engine.policy_player.{name}", most)
         found.append(play_policies(plan(two_states("token"), rules, rounds=300), 0, 20)[0])
     assert (found[0] == found[1]).all()
+
+
+# A third draft that pays while no acceptance is lost, so that the table of the clairvoyant differs
+STEEP = {"target": 40.0, "verify": [45.0, 65.0, 92.0], "draft": [5.0, 10.0, 15.0]}
+EASY = np.array([[0.998, 0.95, 0.9], [0.997, 0.9, 0.9]])
+
+
+@pytest.mark.parametrize("times", ["none", "steep"])
+@pytest.mark.parametrize("clock", ["round", "token"])
+def test_the_length_of_the_tape_changes_nothing(clock, times, monkeypatch):
+    """Requests that wait for the next tape while others play make no round and learn nothing."""
+    monkeypatch.setitem(NOISE, "steep", STEEP)
+    found, chain, options = [], two_states(clock), RESUMED
+    if times == "steep":
+        chain, options = replace(chain, accept=EASY), {"resumed": 0.7}
+    simulated = plan(chain, examples("resumed"), times, options=options, rounds=400)
+    for ticks in (2048, 64):
+        monkeypatch.setattr("mtpsim.engine.policy_player.TICKS", ticks)
+        found.append(play_policies(simulated, 0, 128, logged=400))
+    (totals, log), (by_parts, its_log) = found
+    assert (log == its_log).all()
+    np.testing.assert_allclose(by_parts, totals, rtol=1e-12)
+
+
+def play_rule(monkeypatch, choose, source, count=70, **horizon):
+    """Log of a rule of one number of memory, which is compiled for this test alone."""
+    monkeypatch.setattr("mtpsim.kernels.jit.CACHE_FOLDER", None)
+    simulated = plan(source, [{"rule": "fixed", "depth": 1}], **horizon)
+    rule, policies = Rule(start_empty, choose, learn_nothing), simulated.policy_set
+    spec = SimpleNamespace(rule_name=lambda: choose.__qualname__, functions=lambda: rule)
+    player = replace(policies.players[0], spec=spec)
+    simulated = replace(simulated, policy_set=replace(policies, players=[player]))
+    return play_policies(simulated, 0, count, logged=1500)[1][0]
+
+
+def choose_in_turn(p, m, context, hints):
+    m[0] += 1
+    return int(m[0]) % 4
+
+
+@pytest.mark.usefixtures("without_oracle")
+@pytest.mark.parametrize("source", ["round", "token", "recorded positions"])
+def test_a_rule_chooses_once_per_round(source, monkeypatch):
+    horizon = {} if source.startswith("recorded") else {"tokens": 1500}
+    depth = play_rule(monkeypatch, choose_in_turn, SOURCES[source], **horizon)[:, :, 0]
+    played = depth >= 0
+    assert len(set(played.sum(1))) >= 10  # requests of many lengths
+    assert (depth == np.arange(1, 1501) % 4)[played].all()
+
+
+def choose_and_fail(p, m, context, hints):
+    m[0] += 1
+    if m[0] == 4:
+        raise ValueError("broken rule")
+    return 1
+
+
+def choose_too_deep(p, m, context, hints):
+    m[0] += 1
+    return 4 if m[0] == 4 else 1
+
+
+def choose_below_zero(p, m, context, hints):
+    m[0] += 1
+    return -1 if m[0] == 4 else 1
+
+
+ABSENT = "a depth that the acceptance model does not have"
+WRONG = [(choose_and_fail, "broken rule"), (choose_too_deep, ABSENT), (choose_below_zero, ABSENT)]
+
+
+@pytest.mark.usefixtures("without_oracle")
+@pytest.mark.parametrize(("choose", "message"), WRONG)
+def test_errors_of_a_rule_are_raised(choose, message, monkeypatch):
+    assert (play_rule(monkeypatch, choose, SOURCES["round"], rounds=3)[:, :3, 0] == 1).all()
+    with pytest.raises(ValueError, match=message):
+        play_rule(monkeypatch, choose, SOURCES["round"], rounds=4)
 
 
 def test_recorded_log_equals_the_totals():

@@ -6,6 +6,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numba
+import numpy as np
 import pytest
 
 from mtpsim.kernels import jit
@@ -121,6 +123,14 @@ def test_parts_of_kernels_compile_once_for_constants_and_variables_alike():
 
     assert jit.kernel(total)(4) == add(1, 6) == 7
     assert [str(types) for types in getattr(add, "signatures", [])] in ([], ["(int64, int64)"])
+
+
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="NumPy flattens any order")
+def test_rows_in_another_order_are_not_read_flat():
+    last = jit.kernel(lambda table: jit.flat(table)[1])
+    assert last(np.array([[1.0, 2.0], [3.0, 4.0]])) == 2
+    with pytest.raises(numba.TypingError):
+        last(np.array([[1.0, 2.0], [3.0, 4.0]], order="F"))
 
 
 CACHED = """
