@@ -22,13 +22,14 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba.core import caching, cgutils, types
+from numba.core import caching, cgutils, event, types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.dispatcher import Dispatcher
 from numba.core.runtime.nrt import rtsys
 from numba.extending import intrinsic
 
+from mtpsim.common.compilation import compilation
 from mtpsim.kernels.arrays import BLOCK
 
 Function = Callable[..., Any]
@@ -104,6 +105,19 @@ CACHE_FOLDER = _cache_folder()
 def none_compiled() -> bool:
     """Whether the cache holds no kernel yet, so that the next run compiles some."""
     return CACHE_FOLDER is None or not any(Path(CACHE_FOLDER).glob("*.nbi"))
+
+
+class _Listener(event.Listener):
+    """Reports compilations, which happen one at a time: numba holds a lock."""
+
+    def on_start(self, event: Any) -> None:
+        compilation.begin()
+
+    def on_end(self, event: Any) -> None:
+        compilation.end()
+
+
+event.register("numba:compile", _Listener())
 
 
 class _Locator(caching._CacheLocator):
