@@ -118,10 +118,10 @@ def point_flags(result: ResultDocument) -> list[EngineFlags]:
     if not settings or len(settings) > MOST_GROUPS:
         return []
     flags = []
-    for found, points in places.items():
+    for shared, points in places.items():
         where = "; ".join(map(_where, points)) if len(places) > 1 else ""
         remarks = [_arm_to_run(point.serving)[1] for point in points if point.serving]
-        for one in found:
+        for one in shared:
             engine = f"{one.engine}, {where}" if one.engine and where else one.engine
             note = "; ".join(filter(None, [one.note, *remarks]))
             flags.append(
