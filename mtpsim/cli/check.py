@@ -19,5 +19,5 @@ def run(options: argparse.Namespace) -> int:
     if lines := exact_lines(experiment):
         print("", *lines, sep="\n")
     (estimate,) = time_estimate(experiment, cores())
-    print(f"\n{estimate} (first run: +10 to 40 s to compile kernels; pictures: some seconds)")
+    print(f"\n{estimate} (first run: +5 to 30 s to compile kernels; pictures: some seconds)")
     return DONE

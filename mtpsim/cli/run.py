@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mtpsim.cli.main import DONE, INTERRUPTED, read_experiment
 from mtpsim.common.arrays import JsonDict
+from mtpsim.common.compilation import COMPILING
 from mtpsim.common.errors import InputError
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
@@ -22,6 +23,11 @@ NOT_PRECISE, FAILED = 3, 4  # exit codes
 LONG_RUN = 20.0  # seconds of a run, at the least, from which its time is announced
 RESUMES = (
     "interrupted: finished blocks are saved; the same command without --fresh completes the run"
+)
+
+NOTHING_SAVED = (
+    "interrupted before any block was saved: the same command starts again; kernels that are "
+    "already compiled are kept"
 )
 
 
@@ -157,7 +163,7 @@ def run_command(experiment: Experiment, options: RunOptions) -> int:
         try:
             return _run(experiment, options)
         except KeyboardInterrupt:  # between two points, or while printing
-            say(RESUMES, options.quiet)
+            say(_interrupted(folder), options.quiet)
             return INTERRUPTED
 
 
@@ -187,15 +193,19 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
         _forget(folder, options.quiet)
     _say_first(experiment, options)
     store.begin(folder, experiment)
-    with command_interruptible("" if options.quiet else f"{RESUMES}\n"):
+    with command_interruptible(lambda: "" if options.quiet else f"{_interrupted(folder)}\n"):
         result = _simulate(experiment, options)
         return write_and_show(experiment, result, options) if result else FAILED
 
 
+def _interrupted(folder: Path) -> str:
+    """What remains of a run that is ended at once: its blocks, if any is stored."""
+    saved = folder / store.TALLIES
+    return RESUMES if saved.exists() and saved.stat().st_size else NOTHING_SAVED
+
+
 def _say_first(experiment: Experiment, options: RunOptions) -> None:
     """Print how rates are read; before a long run also its time and doubts about its inputs."""
-    from mtpsim.kernels.jit import none_compiled
-
     for line in rates_are_note(experiment):
         say(f"note: {line}", options.quiet)
     remote, waits = options.executor.address is not None, []
@@ -208,8 +218,11 @@ def _say_first(experiment: Experiment, options: RunOptions) -> None:
         waits = [*(f"warning: {text}" for text in doubts), *waits]
     for line in waits:
         say(line, options.quiet)
-    if not remote and none_compiled():
-        say("compiling kernels for this processor, some seconds once", options.quiet)
+    if options.executor.kind == "processes":  # which compile out of sight
+        from mtpsim.kernels.jit import none_compiled
+
+        if none_compiled():
+            say(COMPILING, options.quiet)
 
 
 def write_and_show(

@@ -13,7 +13,7 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import active_children
 from threading import Thread, current_thread, main_thread
@@ -71,14 +71,16 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def command_interruptible(message: str, grace: float = GRACE_SECONDS) -> Iterator[None]:
+def command_interruptible(
+    message: str | Callable[[], str], grace: float = GRACE_SECONDS
+) -> Iterator[None]:
     """Let SIGINT and SIGTERM request a stop of a process that is nothing but this command.
 
     A second signal ends the process at once, as does a request that gets to no check in time.
     Does nothing in a Python program, which has Python's handler of SIGINT.
 
     Args:
-        message (str): What to print where the process is ended at once.
+        message (str | Callable[[], str]): What to print where the process is ended at once.
         grace (float): Seconds for a request to get to a check; 0 where there is none.
     """
     if current_thread() is not main_thread() or _handler_is(signal.default_int_handler):
@@ -105,7 +107,7 @@ def _handler_is(handler: object) -> bool:
     return current_thread() is main_thread() and signal.getsignal(signal.SIGINT) is handler
 
 
-def _watch(signals: socket.socket, message: str, grace: float) -> None:
+def _watch(signals: socket.socket, message: str | Callable[[], str], grace: float) -> None:
     """End the process at the second signal, or if nothing checks the flag in time."""
     if not signals.recv(1):  # closed: there was no signal
         return
@@ -117,7 +119,8 @@ def _watch(signals: socket.socket, message: str, grace: float) -> None:
             return
         end = again or not interrupts.delivered
     with suppress(OSError):
-        os.write(2, message.encode())  # sys.stderr may be locked
+        text = message if isinstance(message, str) else message()
+        os.write(2, text.encode())  # sys.stderr may be locked
     end_process()
 
 

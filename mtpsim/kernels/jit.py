@@ -22,11 +22,14 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba.core import caching, cgutils, types
+from numba.core import caching, cgutils, event, types
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
 from numba.core.dispatcher import Dispatcher
 from numba.core.runtime.nrt import rtsys
 from numba.extending import intrinsic
 
+from mtpsim.common.compilation import compilation
 from mtpsim.kernels.arrays import BLOCK
 
 Function = Callable[..., Any]
@@ -102,6 +105,19 @@ CACHE_FOLDER = _cache_folder()
 def none_compiled() -> bool:
     """Whether the cache holds no kernel yet, so that the next run compiles some."""
     return CACHE_FOLDER is None or not any(Path(CACHE_FOLDER).glob("*.nbi"))
+
+
+class _Listener(event.Listener):
+    """Reports compilations, which happen one at a time: numba holds a lock."""
+
+    def on_start(self, event: Any) -> None:
+        compilation.begin()
+
+    def on_end(self, event: Any) -> None:
+        compilation.end()
+
+
+event.register("numba:compile", _Listener())
 
 
 class _Locator(caching._CacheLocator):
@@ -197,6 +213,33 @@ def _noalias(flags: Any) -> Any:
     return flags
 
 
+class _Part(JITCodeLibrary):
+    """Code that is linked into the kernels that call it, and never becomes machine code alone.
+
+    Making that would take as long as making the kernel's own.
+    """
+
+    def _finalize_final_module(self) -> None:
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        self._ensure_finalized()
+        return 0
+
+    @property
+    def codegen(self) -> _Part:
+        return self
+
+    def set_env(self, name: str, env: Any) -> None:
+        """Drop what only code that raises or handles objects reads."""
+
+
+class _PartCompiler(Compiler):
+    def compile_extra(self, func: Function) -> Any:
+        self.state.library = _Part(self.state.targetctx.codegen(), func.__qualname__)
+        return super().compile_extra(func)
+
+
 class _Bare(Dispatcher):
     """Has no entry for Python, where the uncompiled function runs instead."""
 
@@ -215,7 +258,8 @@ def bare(function: Function, inline: str = "never") -> Function:
     half of the compilation. The options have no public names.
     """
     njit: Any = numba.njit
-    options = {"_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    options: dict[str, Any] = {"_nrt": False, "pipeline_class": _PartCompiler}
+    options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     jitted: Function = njit(nogil=True, error_model="numpy", inline=inline, **options)(function)
     if isinstance(jitted, Dispatcher):  # not while numba is disabled
         jitted.__class__ = _Bare

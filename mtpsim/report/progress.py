@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress as RichProgress
-    from rich.progress import TaskID
+    from rich.console import Console, RenderableType
+    from rich.live import Live
 
+from mtpsim.common.compilation import COMPILING, compilation
 from mtpsim.common.text import counted
 
 SILENT_SECONDS = 1.0
 LINE_SECONDS = 2.0
 LINE_FRACTION = 0.1
 HEARTBEAT_SECONDS = 30.0
+LEAST_SHARE = 0.02  # done, from which a remaining time is estimated
+BAR_WIDTH = 100  # columns of a terminal with a long bar
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Progress:
         target (float | None): Relative half-width to reach; None if the number of requests is
             fixed.
         units (str): What is counted, in the singular.
+        point (int): Number of the point of a sweep, from 0.
+        points (int): Number of points of the sweep; 1 without a sweep.
     """
 
     label: str
@@ -43,6 +47,13 @@ class Progress:
     half_width: float | None = None
     target: float | None = None
     units: str = "request"
+    point: int = 0
+    points: int = 1
+
+    @property
+    def share(self) -> float:
+        """Share of all points that is done, 0 to 1."""
+        return (self.point + self.fraction) / self.points
 
     @property
     def status(self) -> str:
@@ -91,31 +102,68 @@ class ProgressLines:
 
 
 class ProgressBar:
-    """A rich progress bar with the remaining time; a new bar per label."""
+    """One line: a bar, the share of all points, the remaining time, and then the step.
 
-    def __init__(self, bar: RichProgress) -> None:
-        self._bar = bar
-        self._lock = threading.Lock()
-        self._task: TaskID | None = None
-        self._label = ""
+    What a narrow terminal cuts off is last: the name of the point.
+    """
+
+    def __init__(self) -> None:
+        self._progress = Progress("", 0.0)
+        self._share = 0.0
+        self._restart()
+
+    def _restart(self) -> None:
+        self._start, self._compiled = time.monotonic(), compilation.seconds
 
     def report(self, progress: Progress) -> None:
         """Move the bar."""
-        with self._lock:
-            if self._task is None or progress.label != self._label:
-                if self._task is not None:
-                    self._bar.remove_task(self._task)
-                label = progress.label or "simulating"
-                self._task = self._bar.add_task(label, total=1.0, status="")
-                self._label = progress.label
-            self._bar.update(self._task, completed=progress.fraction, status=progress.status)
+        before = self._progress
+        if progress.points == 1 and progress.label != before.label:
+            self._share = 0.0
+            self._restart()
+        self._share = max(self._share, progress.share)  # scenarios of a point begin at 0 again
+        self._progress = progress
+
+    @property
+    def text(self) -> str:
+        """`` 34 %  1:20 left  3/8  12,000 requests, ±0.31 % reached  latency.target = 27``."""
+        if compilation.active:
+            return f"{COMPILING}; {compilation.seconds - self._compiled:.0f} s so far"
+        progress, number = self._progress, ""
+        if progress.points > 1:
+            number = f"{progress.point + 1}/{progress.points}"
+        label = progress.label.removeprefix(f"{number}: ") or "simulating"
+        parts = [f"{100 * self._share:3.0f} %", self._remaining(), number, progress.status, label]
+        return "  ".join(filter(None, parts))
+
+    def _remaining(self) -> str:
+        """``1:20 left``, from the time so far; blank as long as that says nothing."""
+        seconds = time.monotonic() - self._start - (compilation.seconds - self._compiled)
+        if seconds < SILENT_SECONDS or self._share < LEAST_SHARE:
+            return ""
+        minutes, rest = divmod(round(seconds * (1 - self._share) / self._share), 60)
+        return f"{minutes}:{rest:02} left"
+
+    def line(self, width: int) -> RenderableType:
+        """What is drawn on a terminal of ``width`` columns."""
+        from rich.progress_bar import ProgressBar as Bar
+        from rich.table import Table
+        from rich.text import Text
+
+        text = Text(self.text, no_wrap=True, overflow="ellipsis")
+        if compilation.active:
+            return text
+        bar = Bar(total=1.0, completed=self._share, width=24 if width >= BAR_WIDTH else 12)
+        grid = Table.grid(padding=(0, 1))
+        grid.add_row(bar, text)
+        return grid
 
 
 @contextmanager
 def progress_display(
     quiet: bool = False, console: Console | None = None
 ) -> Iterator[ProgressCallback]:
-    """Show progress on stderr while the block runs.
+    """Show progress on stderr while the block runs, and that kernels are being compiled.
 
     Args:
         quiet (bool): Show nothing.
@@ -125,23 +173,31 @@ def progress_display(
     if quiet:
         yield ignore_progress
     elif not terminal:
-        yield ProgressLines().report
+        compilation.on_start = _say_compiling
+        try:
+            yield ProgressLines().report
+        finally:
+            compilation.on_start = None
     else:
-        with _rich_bar(console) as bar:
-            bar.console.show_cursor(True)  # a signal may end the process here
-            yield ProgressBar(bar).report
+        bar = ProgressBar()
+        with _live(bar, console) as live:
+            live.console.show_cursor(True)  # a signal may end the process here
+            yield bar.report
 
 
-def _rich_bar(console: Console | None) -> RichProgress:
+def _say_compiling() -> None:
+    compilation.on_start = None  # once
+    print(COMPILING, file=sys.stderr, flush=True)
+
+
+def _live(bar: ProgressBar, console: Console | None) -> Live:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.live import Live
 
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TextColumn("{task.fields[status]}", markup=False),
-        TimeRemainingColumn(compact=True),
-        console=console or Console(stderr=True),
+    screen = console or Console(stderr=True)
+    return Live(
+        console=screen,
+        get_renderable=lambda: bar.line(screen.width),
+        refresh_per_second=4,
         transient=True,
     )

@@ -216,13 +216,27 @@ class BlockRun(ABC):
                 half_width=half_width if relative else None,
                 target=precision if relative else None,
                 units=self.units,
+                point=self.number,
+                points=self.of,
             )
         )
 
     def report_scenarios(self, fraction: float) -> None:
         """Report the share of the point's scenarios that is done."""
-        label = f"{self.label} scenarios".strip()
-        self.on_progress(Progress(label, fraction, self.tally.count, units=self.units))
+        self._report_step(f"{self.label} scenarios".strip(), fraction)
+
+    def _report_step(self, label: str, fraction: float) -> None:
+        """Report the share of a step after the simulation of the point."""
+        self.on_progress(
+            Progress(
+                label,
+                fraction,
+                requests=self.tally.count,
+                units=self.units,
+                point=self.number,
+                points=self.of,
+            )
+        )
 
 
 def name_of(point: Point) -> str:

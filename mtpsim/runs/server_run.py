@@ -14,7 +14,6 @@ from mtpsim.engine.scheduler import relative
 from mtpsim.engine.server import compile_server, timelines_of
 from mtpsim.engine.server_data import ServerData, ServerLayout, Timeline, quantity
 from mtpsim.kernels.server_layout import SHARES, Metric
-from mtpsim.report.progress import Progress
 from mtpsim.results.serving import quantiles_of
 from mtpsim.runs.block_run import BlockRun
 from mtpsim.runs.capacity import capacity_of
@@ -61,8 +60,7 @@ class ServerRun(BlockRun):
 
         for number, arm in enumerate(arms):
             label = f"{self.label} capacity of {arm.arm.name}".strip()
-            done = number / len(arms)
-            self.on_progress(Progress(label, done, self.tally.count, units=self.units))
+            self._report_step(label, number / len(arms))
             found.append(capacity_of(self._data(), arm.arm, simulate))
         self._capacity = tuple(found)
 

@@ -10,7 +10,8 @@ import pytest
 
 import mtpsim
 from mtpsim.cli.main import main
-from mtpsim.cli.run import RESUMES
+from mtpsim.cli.run import NOTHING_SAVED, RESUMES
+from mtpsim.common.compilation import COMPILING
 from mtpsim.report.experiment_text import rates_are_note
 from tests.support.children import python
 from tests.support.examples import TWO_DEEP, article, independent
@@ -191,6 +192,20 @@ def test_an_interrupt_saves_the_finished_blocks(number, executor, tmp_path):
     assert document["points"][0]["requests"] > 0
     if executor == "threads":
         assert main(["show", str(out), "--json"]) == 130
+
+
+def test_an_interrupt_while_kernels_compile_says_that_nothing_is_saved(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    slow = "import time; from mtpsim.common.compilation import compilation as c; b = c.begin; "
+    slow += "c.begin = lambda: (b(), time.sleep(60)); "
+    code = slow + "from mtpsim.__main__ import entry; entry()"
+    command = ["-c", code, "run", ARTICLE, "--out", tmp_path / "out"]
+    with python(*command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        assert any(line == f"{COMPILING}\n" for line in process.stderr)
+        os.killpg(process.pid, signal.SIGINT)
+        rest = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert rest.splitlines()[-1] == NOTHING_SAVED
 
 
 @pytest.mark.usefixtures("no_pictures")

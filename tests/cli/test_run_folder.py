@@ -156,4 +156,4 @@ def test_doubts_and_a_long_wait_are_said_before_the_answer(edit, cli, monkeypatc
     assert "warning" not in edit("target = 76", "target = 0.076", "--fresh", "--quiet").err
     long = ["--set", "simulation.requests=1_000_000_000_000", "--set", "simulation.rounds=200"]
     estimate = cli("check", "my.toml", *long).out.splitlines()[-1]
-    assert "days (first run: +10 to 40 s to compile kernels; " in estimate
+    assert "days (first run: +5 to 30 s to compile kernels; " in estimate

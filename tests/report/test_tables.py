@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 
 import mtpsim
+from mtpsim.common.compilation import COMPILING, compilation
 from mtpsim.report import progress as progress_module
 from mtpsim.report.document import Interval, Loss, ResultDocument
 from mtpsim.report.formatting import (
@@ -27,7 +28,7 @@ from mtpsim.report.formatting import (
     shared_decimals,
     short_names,
 )
-from mtpsim.report.progress import Progress, progress_display
+from mtpsim.report.progress import Progress, ProgressBar, progress_display
 from mtpsim.report.serialization import columns, rows, write_csv
 from mtpsim.report.tables.diagnostics import request_sentence
 from mtpsim.report.tables.result import render, sample_sentence
@@ -413,6 +414,32 @@ class TestProgress:
             report(Progress("[b]last", 0.5, 1234, 0.02, 0.01))
         assert "[b]last" in file.getvalue()
         assert "1,234 requests, ±2 %" in file.getvalue()
+
+    @pytest.mark.parametrize("columns", [60, 80, 100])
+    def test_bar_of_a_sweep_keeps_share_and_count_and_cuts_off_the_name(self, columns, clock):
+        bar, file = ProgressBar(), io.StringIO()
+        clock.now = 30.0
+        label = "250/300: latency.target = 27, acceptance.sojourn = [200, 100]"
+        bar.report(Progress(label, 0.5, 400, 0.004, 0.005, point=249, points=300))
+        Console(file=file, width=columns).print(bar.line(columns))
+        (line,) = file.getvalue().splitlines()
+        assert len(line) <= columns
+        assert " 83 %  0:06 left  250/300  400 requests" in line.replace("…", "")
+        bar.report(Progress("250/300 scenarios", 0.0, point=249, points=300))
+        assert " 83 %" in bar.text
+
+    def test_a_compilation_is_shown_and_its_time_is_not_of_the_simulation(self, clock, monkeypatch):
+        monkeypatch.setattr("mtpsim.common.compilation.time", clock)
+        bar = ProgressBar()
+        compilation.begin()
+        compilation.begin()  # of a kernel within
+        compilation.end()
+        clock.now = 12.0
+        assert bar.text == f"{COMPILING}; 12 s so far"
+        compilation.end()
+        clock.now = 16.0
+        bar.report(Progress("", 0.5, 10))
+        assert bar.text == " 50 %  0:04 left  10 requests  simulating"
 
 
 class TestWidth:

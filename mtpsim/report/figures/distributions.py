@@ -12,7 +12,7 @@ from mtpsim.common.arrays import Floats
 from mtpsim.common.text import span
 from mtpsim.report.document import PointResult, ResultDocument
 from mtpsim.report.figures import style
-from mtpsim.report.figures.panels import point_panels
+from mtpsim.report.figures.panels import point_panels, some_points
 from mtpsim.report.formatting import (
     advised_depth,
     best_depth,
@@ -201,7 +201,7 @@ def latency_figure(result: ResultDocument, round_times: RoundTimes) -> Figure:
         result: the result document.
         round_times: a sample in ms for each point and depth, in any order.
     """
-    points, remark = style.some_points(result)
+    points, remark = some_points(result)
     places = [n for n, point in enumerate(result.points) if any(point is one for one in points)]
     samples = [[np.asarray(sample, float) for sample in round_times[n]] for n in places]
     rows = max(len(_shown(own)) for own in samples)

@@ -189,7 +189,6 @@ def _map_of_two_keys(result: ResultDocument, down: str, across: str) -> Figure:
             if np.isfinite(values[place])
         }
         grid.paint(axes, values, colors, norm, cells, 7.5)
-    frame.axes[1].set_yticks([])
     grid.name_axes(frame)
     return frame.figure
 
