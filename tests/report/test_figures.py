@@ -198,7 +198,10 @@ def test_dashes_end_with_the_line(length):
 def test_each_of_a_few_different_times_is_a_line():
     result = example_result()
     times = np.repeat([80.0, 90.0, 95.0], [10, 30, 20])
-    axes = latency_figure(result, [[times] * 4]).axes[0]
+    figure = latency_figure(result, [[times] * 4])
+    assert "Vertical lines" in texts(figure)
+    assert "Vertical lines" not in texts(latency_figure(result, example_round_times(result)))
+    axes = figure.axes[0]
     lines = np.array(axes.collections[0].get_segments())
     assert lines[:, 0, 0].tolist() == [80, 90, 95]
     heights = lines[:, 1, 1] - lines[:, 0, 1]

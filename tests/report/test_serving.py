@@ -100,7 +100,12 @@ def test_the_timeline_is_of_the_last_load_that_is_served():
     assert [point.within_goals for point in found] == [True, False, False]
     texts = " ".join(text.get_text() for text in drawn.findobj(Text))
     assert "One replication at 1 request/s" in texts
-    assert drawn.axes[0].get_legend_handles_labels()[1][0] == found[0].best
+    names = drawn.axes[0].get_legend_handles_labels()[1]
+    assert names[0] == found[0].best
+    assert any(found[0].arm(name).depth for name in names)  # the best fixed depth
+    assert "A line ends when the last measured request of its arm is done." in texts
+    ticks = drawn.axes[1].get_yticks()
+    assert ticks.tolist() == ticks.round().tolist()
 
 
 def test_the_sample_of_a_trace_says_what_its_intervals_hold():
@@ -241,8 +246,8 @@ def test_engine_settings_are_those_of_the_best_arm_at_each_load():
     middle.within_goals = False
     notes = {flags.engine: flags.note for flags in point_flags(result) if not flags.text}
     assert notes == {
-        "at 12 requests/s": "no settings: no arm meets the goals",
-        "at 30 requests/s": "no settings: no engine has the rule of early",
+        "At 12 requests/s": "no settings: no arm meets the goals",
+        "At 30 requests/s": "no settings: no engine has the rule of early",
     }
     slow.within_goals = False
     assert point_flags(result) == []
@@ -265,7 +270,7 @@ def test_engine_settings_leave_off_a_rule_that_gains_nothing(high, depth):
     assert ("enable_adaptive_verification" in vllm.text) == (depth is None)
     if depth:
         assert f'"num_speculative_tokens": {fixed.depth}' in vllm.text
-        assert vllm.note.endswith("budget gains nothing that matters")
+        assert vllm.note.endswith("at 1 request/s budget gains nothing that matters over it")
 
 
 def test_a_load_of_one_is_singular():

@@ -64,7 +64,7 @@ DASHES: dict[str | None, Any] = {
 }
 MAX_LINES = 6
 """Depths whose conditional rates are drawn."""
-UNLABELLED = (3, 4, 7, 14, 28)
+UNLABELLED = (3, 4, 7, 14, 28, 56, 112)
 """Lags without a tick label, which would lie on those of their neighbours."""
 
 
