@@ -187,6 +187,9 @@ def show(parser: argparse.ArgumentParser) -> None:
     """``mtpsim show``."""
     parser.add_argument("run", metavar="RUN", help="a run directory, or a folder of them to list")
     parser.add_argument("--json", action="store_true", help="print the result document only")
+    parser.add_argument(
+        "--all", action="store_true", help="print a row per point of a sweep of more than 50, too"
+    )
     parser.add_argument("--out", metavar="DIR", help="directory of the figures (default: RUN)")
 
 
@@ -195,6 +198,9 @@ def compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("before", metavar="RUN", help="a run directory")
     parser.add_argument("after", metavar="OTHER", help="another one")
     parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
+    parser.add_argument(
+        "--all", action="store_true", help="print every point of a sweep of more than 50, too"
+    )
 
 
 def merge(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtpsim.cli.run import completeness
+from mtpsim.common.text import counted
 from mtpsim.report.document import Interval
 from mtpsim.report.formatting import (
     decimals_for,
@@ -25,6 +26,7 @@ from mtpsim.runs import directory as store
 if TYPE_CHECKING:
     from rich.console import Console
 
+MANY_POINTS = 50  # of which all are printed
 INDEPENDENT = "Intervals of the change are of independent runs."
 UNPAIRED = (
     "Unpaired: intervals of the change are of independent runs. Both have the same seed, so they "
@@ -40,11 +42,11 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(found.to_json(), indent=2, allow_nan=False))
     else:
-        _print(found)
+        _print(found, every_point=options.all)
     return max(map(completeness, folders, (before, after)))
 
 
-def _print(found: ResultComparison) -> None:
+def _print(found: ResultComparison, *, every_point: bool) -> None:
     console = console_on(sys.stdout)
     if not found.inputs:
         say(console, "The inputs are the same.")
@@ -52,7 +54,15 @@ def _print(found: ResultComparison) -> None:
         columns = [Column("input", left=True), Column("before"), Column("after")]
         rows = [Row([c.key, _text(c.before), _text(c.after)]) for c in found.inputs]
         print_table(console, TextTable(columns, rows))
-    for point in found.points:
+    points = found.points
+    if len(points) > 1:
+        say(console, _summary(points))
+    if len(points) > MANY_POINTS and not every_point:
+        points = [point for point in points if point.changed]
+        say(
+            console, "Only points whose recommendation changes are printed; --all prints every one."
+        )
+    for point in points:
         say(console, "")
         _print_point(point, console, named=len(found.points) > 1)
     if found.points:
@@ -60,6 +70,17 @@ def _print(found: ResultComparison) -> None:
         say(console, INDEPENDENT if seeds_differ else UNPAIRED)
     if found.only_one:
         say(console, f"Points that only one of the runs has: {found.only_one}.")
+
+
+def _summary(points: list[PointChange]) -> str:
+    """How many points change their recommendation, and how many differences are significant."""
+    changed = sum(point.changed for point in points)
+    significant = [one for point in points for one in point.significant]
+    return (
+        f"{changed:,} of {counted(len(points), 'point')} change the recommendation; "
+        f"{sum(significant):,} of {counted(len(significant), 'difference')} are significant (the "
+        "interval excludes 0, each taken alone)."
+    )
 
 
 def _text(value: Any) -> str:

@@ -252,29 +252,11 @@ def _write(
     fit: LogFit, cost: FittedCosts | None, like: JsonDict, options: FitOptions
 ) -> list[Path]:
     name = (options.out or Path("fitted.toml")).stem
-    read = ", ".join(
-        "standard input" if Path(file.file) == STDIN else Path(file.file).name
-        for file in fit.log.files
-    )
-    latency = _latency(fit, cost, like, options)
-    sections = {
-        "title": f"Fitted to {read}",
-        **like,
-        "acceptance": acceptance_section(fit),
-        "latency": latency,
-    }
-    if "serving" not in like:  # a server has neither
-        sections.setdefault("simulation", {"tokens": fit.tokens, "precision": 0.002})
-        uncertainty = uncertainty_section(fit, name + SAMPLES, options.design_effect)
-        if inputs := _cost_inputs(cost):
-            uncertainty["inputs"] = {**uncertainty.get("inputs", {}), **inputs}
-        sections["uncertainty"] = uncertainty
-    if fit.chosen is not None and fit.lengths is not None:
-        sections["draft"] = {**like.get("draft", {}), **draft_section(fit.chosen)}
+    sections = _sections(fit, cost, like, options)
     beside = {}
     if fit.chosen is not None and "serving" not in like:
         beside[name + SAMPLES] = samples_csv(fit.chosen.candidate, fit.draws)
-    if latency.get("noise", {}).get("samples") == name + TIMES:
+    if sections["latency"].get("noise", {}).get("samples") == name + TIMES:
         beside[name + TIMES] = "".join(f"{time:.9g}\n" for time in fit.times.samples)
     if options.out is None:
         sections, beside = _without_files(sections, fit, name + TIMES), {}
@@ -311,6 +293,32 @@ def _write(
     if shown:
         print_fit(report, to_stdout=options.out is not None and not options.json)
     return written
+
+
+def _sections(
+    fit: LogFit, cost: FittedCosts | None, like: JsonDict, options: FitOptions
+) -> JsonDict:
+    """Return the sections of the fitted experiment: those of ``--like`` with what was fitted."""
+    samples = (options.out or Path("fitted.toml")).stem + SAMPLES
+    read = ", ".join(
+        "standard input" if Path(file.file) == STDIN else Path(file.file).name
+        for file in fit.log.files
+    )
+    sections = {
+        "title": f"Fitted to {read}",
+        **like,
+        "acceptance": acceptance_section(fit),
+        "latency": _latency(fit, cost, like, options),
+    }
+    if "serving" not in like:  # a server has neither
+        sections.setdefault("simulation", {"tokens": fit.tokens, "precision": 0.002})
+        uncertainty = uncertainty_section(fit, samples, options.design_effect)
+        if inputs := _cost_inputs(cost):
+            uncertainty["inputs"] = {**uncertainty.get("inputs", {}), **inputs}
+        sections["uncertainty"] = uncertainty
+    if fit.chosen is not None and fit.lengths is not None:
+        sections["draft"] = {**like.get("draft", {}), **draft_section(fit.chosen)}
+    return sections
 
 
 def _fitted(

@@ -301,7 +301,7 @@ def _reader(name, sink, write):
 
 _counts_many = _reader("_counts_many", COUNTS, _add_hits)
 find_lengths_many = _reader("find_lengths_many", LENGTHS, _add_lengths)
-find_masks_many = _reader("find_masks_many", MASKS, _set_bits)
+_masks_many = _reader("_masks_many", MASKS, _set_bits)
 
 
 @bare
@@ -332,20 +332,17 @@ def find_lengths_two(chain, words, fresh, ticks, deep, path, length):
 
 
 @bare
-def find_masks(chain, words, fresh, first, ticks, path, masks):
+def find_masks_many(chain, words, fresh, first, ticks, path, masks):
     """Token clock: bit j of ``masks`` [TILE, lanes]: would a position be accepted as draft j + 1?
 
     Sets ticks ``first`` .. ``ticks - 1`` of the tile.
     """
-    if chain.two:
-        find_masks_two(chain, words, fresh, first, ticks, path, masks)
-    else:
-        find_masks_many(words, first, ticks, chain, chain.accept_bounds.shape[2], path, masks)
+    _masks_many(words, first, ticks, chain, chain.accept_bounds.shape[2], path, masks)
 
 
 @bare
 def find_masks_two(chain, words, fresh, first, ticks, path, masks):
-    """:func:`find_masks` of a chain of at most two states."""
+    """:func:`find_masks_many` of a chain of at most two states."""
     for t in range(first, ticks):
         begins = fresh and t == 0
         _move_two(words, t, begins, chain.state_bounds, path.pair)

@@ -23,6 +23,8 @@ import numba
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import caching, cgutils, event, types
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
 from numba.core.dispatcher import Dispatcher
 from numba.core.runtime.nrt import rtsys
 from numba.extending import intrinsic
@@ -211,6 +213,33 @@ def _noalias(flags: Any) -> Any:
     return flags
 
 
+class _Part(JITCodeLibrary):
+    """Code that is linked into the kernels that call it, and never becomes machine code alone.
+
+    Making that would take as long as making the kernel's own.
+    """
+
+    def _finalize_final_module(self) -> None:
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        self._ensure_finalized()
+        return 0
+
+    @property
+    def codegen(self) -> _Part:
+        return self
+
+    def set_env(self, name: str, env: Any) -> None:
+        """Drop what only code that raises or handles objects reads."""
+
+
+class _PartCompiler(Compiler):
+    def compile_extra(self, func: Function) -> Any:
+        self.state.library = _Part(self.state.targetctx.codegen(), func.__qualname__)
+        return super().compile_extra(func)
+
+
 class _Bare(Dispatcher):
     """Has no entry for Python, where the uncompiled function runs instead."""
 
@@ -229,7 +258,8 @@ def bare(function: Function, inline: str = "never") -> Function:
     half of the compilation. The options have no public names.
     """
     njit: Any = numba.njit
-    options = {"_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    options: dict[str, Any] = {"_nrt": False, "pipeline_class": _PartCompiler}
+    options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     jitted: Function = njit(nogil=True, error_model="numpy", inline=inline, **options)(function)
     if isinstance(jitted, Dispatcher):  # not while numba is disabled
         jitted.__class__ = _Bare

@@ -88,7 +88,7 @@ def _find_masks_two(chain, words, fresh, deep, path, found):
 
 @bare
 def _find_masks_many(chain, words, fresh, deep, path, found):
-    find_masks_many(words, 0, TILE, chain, deep, path, found)
+    find_masks_many(chain, words, fresh, 0, TILE, path, found)
 
 
 def _writer(function):

@@ -8,15 +8,32 @@ marks are as narrow as the depth allows, so that a vector register holds many la
 from __future__ import annotations
 
 from collections import namedtuple
+from functools import lru_cache
 
 import numpy as np
 
-from mtpsim.kernels.acceptance import begin_path, find_masks, new_path, note_outcomes
+from mtpsim.kernels.acceptance import (
+    begin_path,
+    find_masks_many,
+    find_masks_two,
+    new_path,
+    note_outcomes,
+)
 from mtpsim.kernels.arrays import ENDLESS
-from mtpsim.kernels.jit import bare, kernel
-from mtpsim.kernels.noise import draw_factors, fill_noise_words, new_scratch, slow_down
+from mtpsim.kernels.jit import bare, bare_kernel, with_globals
+from mtpsim.kernels.noise import (
+    draw_factors,
+    draw_independent,
+    fill_noise_words,
+    new_scratch,
+    slow_down,
+)
 from mtpsim.kernels.philox import PATH, TILE, fill_words, in_lanes
 from mtpsim.kernels.totals import write_depths, write_windows
+
+# Constants of a kernel: at most two states; transitions depend on outcomes, so that one depth goes
+# tick by tick; states slow rounds down; noise of a depth depends on where its rounds began
+TWO = BY_OUTCOME = SLOW = OWN_NOISE = False
 
 # Progress of the lanes. By depth: `hit` [K+1, lanes], the draft accepted at the position before;
 # `live` [K+1]; running totals `rounds`, `accepted`, `verify` and `draft`; `memory` of the noise.
@@ -64,46 +81,60 @@ def _new_walk(deep, measured, n):
 
 def simulate_positions(key, first, chain, noise, task, shallow, deep, out):
     """Simulate requests ``first`` .. at depths ``shallow`` .. ``deep``; a row of ``out`` each."""
+    rows, states = chain.state_bounds.shape
+    run = _kernel_of(
+        two=bool(chain.two),
+        by_outcome=rows > states + 1,
+        slow=bool(chain.slow),
+        correlated=noise.correlation != 0,
+        own_noise=noise.persistence != 0,
+    )
     ends = task.ends(len(out))
     for some, n in in_lanes(out):
         walk = _new_walk(deep, task.measured_at, n)
         at, path, s = first + some.start, new_path(n), new_scratch(n)
-        _read(key, at, chain, noise, task, shallow, path, s, walk, ends[some], out[some])
+        run(key, at, chain, noise, task, shallow, path, s, walk, ends[some], out[some])
 
 
-@kernel
+@lru_cache
+def _kernel_of(**parts):
+    """The kernel with only the parts that an experiment needs."""
+    name = "_".join(["positions", *(part for part, needed in parts.items() if needed)])
+    constants = {part.upper(): needed for part, needed in parts.items()}
+    draw = draw_factors if parts["correlated"] or parts["own_noise"] else draw_independent
+    return bare_kernel(with_globals(_read, name, **constants, draw_factors=draw))
+
+
 def _read(key, first, chain, noise, task, shallow, path, s, walk, ends, out):
     lanes, deep = path.row.size, walk.accepted.shape[1]
-    own_noise = noise.persistence != 0  # then a depth's noise depends on where its rounds began
-    states = chain.state_bounds.shape[1]
-    by_outcome = chain.state_bounds.shape[0] > states + 1  # then one depth goes tick by tick
     for at in range(0, out.shape[0], lanes):
         begin_path(chain, path)
-        walk.ends[:] = ends[at : at + lanes]
-        _begin_walk(walk)
+        _begin_walk(ends[at : at + lanes], walk)
         tick, live = 0, True
         while live:
             fill_words(key, first + at, tick, TILE, PATH, s.words)
             fill_noise_words(key, first + at, tick, TILE, noise, s)
-            if by_outcome:
+            if BY_OUTCOME:
                 _walk_by_outcome(chain, s.words, task, tick, deep, path, walk)
+            elif TWO:
+                find_masks_two(chain, s.words, tick == 0, 0, TILE, path, walk.masks)
             else:
-                find_masks(chain, s.words, tick == 0, 0, TILE, path, walk.masks)
-            if not own_noise:
+                find_masks_many(chain, s.words, tick == 0, 0, TILE, path, walk.masks)
+            if not OWN_NOISE:
                 draw_factors(noise, s.everywhere, tick == 0, TILE, walk.memory[0], s)
-                if chain.slow:
+                if SLOW:
                     slow_down(noise, chain.slowdown, path.state, TILE, s)
             live = False
             for k in range(shallow, deep + 1):
                 if walk.live[k] == 0:
                     continue
-                if not by_outcome:
+                if not BY_OUTCOME:
                     _walk_depth(task, tick, k, walk)
                 _count(k, walk)
                 live |= _note_live(walk.hit[k], walk.left, walk.until, walk.live, k)
-                if own_noise:
+                if OWN_NOISE:
                     draw_factors(noise, walk.begin, tick == 0, TILE, walk.memory[k], s)
-                    if chain.slow:
+                    if SLOW:
                         slow_down(noise, chain.slowdown, path.state, TILE, s)
                 _charge(noise, walk.begin, k, s, walk.verify[k], walk.draft[k])
             tick += TILE
@@ -111,10 +142,12 @@ def _read(key, first, chain, noise, task, shallow, path, s, walk, ends, out):
 
 
 @bare
-def _begin_walk(walk):
+def _begin_walk(ends, walk):
     """Put lanes at the start of a request."""
     walk.hit[:], walk.rounds[:], walk.accepted[:], walk.live[:] = 0, 0, 0, 1
     walk.verify[:], walk.draft[:], walk.starts[:], walk.windows[:] = 0.0, 0.0, 0, 0
+    for lane in range(ends.size):
+        walk.ends[lane] = ends[lane]
 
 
 @bare
@@ -165,7 +198,7 @@ def _walk_by_outcome(chain, words, task, tick, k, path, walk):
     """The same where the next state depends on the outcome of a position."""
     _begin_tile(task, tick, walk.ends, walk.rounds[k], walk.left, walk.until)
     for t in range(TILE):
-        find_masks(chain, words, tick == 0, t, t + 1, path, walk.masks)
+        find_masks_many(chain, words, tick == 0, t, t + 1, path, walk.masks)
         _step(walk.masks[t], t, k, walk)
         before = walk.hit[k] if t == 0 else walk.hits[t - 1]
         _reject(walk.drafts[k], before, walk.begin[t], walk.hits[t], walk.rejected)

@@ -8,7 +8,7 @@ from mtpsim.acceptance.trees import Tree
 from mtpsim.common.arrays import JsonDict
 from mtpsim.report.document import BatchGroup, PointResult, ResultDocument
 from mtpsim.report.formatting import advised_depth, set_label, short_names
-from mtpsim.report.serving_document import ServedArm
+from mtpsim.report.serving_document import ServedArm, ServedPoint
 from mtpsim.report.tables.serving import at_load
 
 MOST_GROUPS = 4  # of a sweep whose settings are shown; `mtpsim export` writes those of each
@@ -105,21 +105,29 @@ def group_flags(groups: Sequence[BatchGroup]) -> list[EngineFlags]:
 
 
 def point_flags(result: ResultDocument) -> list[EngineFlags]:
-    """Settings of the best arm of a server at each load, or of the advised depth of each tree.
+    """Settings of the arm to run on a server at each load, or of the advised depth of each tree.
 
-    Those that several points share are named by all of them; more than four have none.
+    Those that several points share are named by all of them; more than four have none. Points
+    without settings have a note that says why, where others have some.
     """
-    places: dict[tuple[EngineFlags, ...], list[str]] = {}
+    places: dict[tuple[EngineFlags, ...], list[PointResult]] = {}
     for point in result.points:
         found = _served_flags(result, point) if point.serving else _tree_flags(result, point)
-        places.setdefault(tuple(found), []).append(_where(point))
-    if len([found for found in places if found]) > MOST_GROUPS:
+        places.setdefault(tuple(found), []).append(point)
+    settings = [found for found in places if any(one.engine for one in found)]
+    if not settings or len(settings) > MOST_GROUPS:
         return []
-    return [
-        replace(one, engine=f"{one.engine}, {'; '.join(labels)}") if len(places) > 1 else one
-        for found, labels in places.items()
-        for one in found
-    ]
+    flags = []
+    for shared, points in places.items():
+        where = "; ".join(map(_where, points)) if len(places) > 1 else ""
+        remarks = [_arm_to_run(point.serving)[1] for point in points if point.serving]
+        for one in shared:
+            engine = f"{one.engine}, {where}" if one.engine and where else one.engine
+            note = "; ".join(filter(None, [one.note, *remarks]))
+            flags.append(
+                replace(one, engine=engine or f"{where[:1].upper()}{where[1:]}", note=note)
+            )
+    return flags
 
 
 def _where(point: PointResult) -> str:
@@ -131,10 +139,16 @@ def _where(point: PointResult) -> str:
 
 
 def _served_flags(result: ResultDocument, point: PointResult) -> list[EngineFlags]:
-    """Settings of the best arm; none where it does not serve the load, or an engine lacks it."""
-    if not (point.serving and point.serving.served):
+    """Settings of the best arm, or of a fixed depth that is as good as one that shares a budget.
+
+    A note without an engine where no arm serves the load, or no engine has its rule.
+    """
+    if not point.serving:
         return []
-    arm, serving = point.serving.arm(point.serving.best), result.experiment["serving"]
+    if not point.serving.served:
+        why = "no arm serves the load" if point.serving.overloaded else "no arm meets the goals"
+        return [EngineFlags("", "", f"no settings: {why}")]
+    arm, serving = _arm_to_run(point.serving)[0], result.experiment["serving"]
     if arm.drafted:
         as_good = map(point.serving.arm, [arm.name, *point.serving.candidates])
         rules = (
@@ -143,13 +157,31 @@ def _served_flags(result: ResultDocument, point: PointResult) -> list[EngineFlag
             if rule.drafted and is_vllm_adaptive(serving["policies"], rule.name, bound=rule.bound)
         )
         drafted = next(rules, None)
-        return [_vllm(adaptive_config(drafted))] if drafted else []
+        if drafted:
+            return [_vllm(adaptive_config(drafted))]
+        return [EngineFlags("", "", f"no settings: no engine has the rule of {arm.name}")]
     if point.tree and not point.tree.is_chain:
         return _sglang_tree(result, point, arm.depth)
     if arm.depth is not None:
         return engine_flags(arm.depth)
     ranges = _arm_ranges(arm, int(serving["max_requests"]))
     return schedule_flags(ranges) if any(depth for *_, depth in ranges) else engine_flags(0)
+
+
+def _arm_to_run(point: ServedPoint) -> tuple[ServedArm, str]:
+    """The best arm, or the fixed depth that it gains nothing over, and a remark on that.
+
+    As in the advice, it is the depth over which the gain is certainly the least.
+    """
+    arm = point.arm(point.best)
+    own = next((one for one in point.budgets if one.name == arm.name), None)
+    gains = [g for g in own.gains if point.arm(g.over).depth is not None] if own else []
+    least = min(gains, key=lambda gain: (gain.high or 0.0, gain.over), default=None)
+    if not point.served or not least or least.verdict not in ("equal", "slower"):
+        return arm, ""
+    place = at_load(point)
+    remark = f"{place[0].lower()}{place[1:]} {arm.name} gains nothing that matters over it"
+    return point.arm(least.over), remark
 
 
 def _arm_ranges(arm: ServedArm, most: int) -> list[BatchRange]:

@@ -276,6 +276,13 @@ def _shape_text(draft: Mapping[str, Any]) -> str:
     return f"{name} ({', '.join(size)})" if size else name
 
 
+def distinct_values(values: Sequence[Any]) -> list[Any]:
+    """Distinct values of a swept key: numbers ascending, others as they first appear."""
+    distinct = list({value_text(value): value for value in values}.values())
+    numeric = all(known(value) and not isinstance(value, bool) for value in distinct)
+    return sorted(distinct) if numeric else distinct
+
+
 def point_label(result: ResultDocument, point: PointResult) -> str:
     """The swept values of a point: ``noise.cv = 0.1, rate = 0.7``; empty without a sweep."""
     return ", ".join(point_parts(result, point))

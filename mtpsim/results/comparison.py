@@ -101,6 +101,19 @@ class PointChange:
     served: list[ServedChange] = field(default_factory=list)
     best: tuple[str, str] | None = None
 
+    @property
+    def changed(self) -> bool:
+        """Whether the runs recommend different depths, or of a server different arms."""
+        before, after = self.best or (self.before, self.after)
+        return before != after
+
+    @property
+    def significant(self) -> list[bool]:
+        """Whether the interval of each change excludes 0, where it has numbers."""
+        changes = [one.change for one in self.depths] + [one.change for one in self.served]
+        ends = [(one.low, one.high) for one in changes]
+        return [low > 0 or high < 0 for low, high in ends if low is not None and high is not None]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ResultComparison:

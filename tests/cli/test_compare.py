@@ -58,3 +58,19 @@ def test_only_finished_runs_are_compared(cli, runs, tmp_path):
     assert "has no finished result" in found.err
     (runs[0] / "result.json").write_text((runs[0] / "result.json").read_text().replace("2", "3", 1))
     assert "is not a result document as a run wrote it" in cli("compare", *runs).err
+
+
+def test_of_a_long_sweep_only_changed_points_are_printed(cli, tmp_path, no_pictures):
+    slow, fast = tmp_path / "slow", tmp_path / "fast"
+    targets = f'sweep={{ "latency.target" = {list(range(200, 251))} }}'
+    for path, draft in ((slow, 3000), (fast, 8)):
+        sets = ("simulation.requests=300", f"latency.draft={draft}", targets)
+        changed = [part for entry in sets for part in ("--set", entry)]
+        assert cli("run", "experiments/article.toml", "--quiet", *changed, "--out", path).code == 0
+    same = cli("compare", fast, fast).shown
+    assert "0 of 51 points change the recommendation; 0 of 153 differences are" in same
+    assert "speedup before" not in same
+    assert cli("compare", fast, fast, "--all").shown.count("speedup before") == 51
+    other = cli("compare", slow, fast).shown
+    assert "51 of 51 points change the recommendation; 153 of 153 differences are" in other
+    assert other.count("speedup before") == 51

@@ -17,7 +17,8 @@ from tests.support.machine_code import compiled
 
 find_lengths, count_many = compiled(stage.find_lengths), compiled(stage.count_many)
 counter = cache(lambda deep, slow: compiled(stage.counter(deep, slow)))
-find_masks, find_state = compiled(stage.find_masks), compiled(stage.find_state)
+find_masks_two, find_masks_many = compiled(stage.find_masks_two), compiled(stage.find_masks_many)
+find_state = compiled(stage.find_state)
 LANES, DEEPEST, SIGN = BLOCK, 5, np.int64(1) << 31
 SHAPES = [(2, 1), (2, 2), (3, 1), (4, 2)]  # states, outcomes; the first takes the vector path
 
@@ -135,6 +136,7 @@ def test_positions_judged_as_each_draft(shape, fresh, deep):
     before, path = path_of(chain, fresh, seed=7)
     played, _ = walk(chain, words, fresh, before, TILE, deep)
     masks = np.full((TILE, LANES), 99, np.int8)
+    find_masks = find_masks_two if chain.two else find_masks_many
     for first, last in ((0, 3), (3, 4), (4, 6)):
         find_masks(chain, words, fresh and first == 0, first, last, path, masks)
     for tick, lanes in enumerate(played[:6]):

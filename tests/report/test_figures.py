@@ -1,6 +1,7 @@
 """The figures of the report: that they draw the right numbers and state the right finding."""
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from mtpsim.report.figures.distributions import (
     requests_figure,
 )
 from mtpsim.report.figures.gallery import figures, save_plots
+from mtpsim.report.figures.panels import some_points
 from mtpsim.report.figures.speedup import (
     dependence_figure,
     marginal_figure,
@@ -87,6 +89,67 @@ def test_a_map_has_the_longer_names_at_its_left():
     assert all(row.startswith("topk-3 tree (1 step, ") and "…" not in row for row in rows)
 
 
+def crowded_grid(rows=16, columns=12):
+    """A grid too large for texts in its cells: lists across, of which 4 make depth 3 the best."""
+    points = [
+        example_point(
+            {"latency.target": 70 + row, "acceptance.sojourn": [100 + column, 200]},
+            rates=[0.9 if column in (1, 4, 5, 7) else 0.5] * 3,
+            round_time=[70 + row, 80, 90, 100],
+        )
+        for row in range(rows)
+        for column in range(columns)
+    ]
+    return document(points)
+
+
+def test_a_crowded_map_shows_depths_and_speedups_and_explains_only_what_it_draws():
+    """Before, one map: depths at 1.5, 2.5, no speedups, and a note on texts of cells."""
+    result = crowded_grid()
+    figure = speedup_figure(result)
+    figure.draw_without_rendering()
+    depths, speeds, bar, _ = figure.axes
+    advised = [point.advice.depth for point in result.points]
+    best = [p.depths[k].speedup.mean for p, k in zip(result.points, advised, strict=True)]
+    assert speeds.images[0].get_array().ravel().tolist() == best
+    assert [label.get_text() for label in bar.get_yticklabels()] == ["2", "3"]
+    assert bar.get_yticks().tolist() == [2, 3]
+    assert "d2" not in texts(figure)
+    assert "off" not in texts(figure)
+    boxes = [label.get_window_extent() for label in depths.get_xticklabels()]
+    assert all(left.x1 <= right.x0 for left, right in itertools.pairwise(boxes))
+    assert len(boxes) == 12  # lists have no order: each has its name, turned
+    theory = theory_figure(result)
+    assert "d2" not in texts(theory)
+    assert "off" not in texts(theory)
+
+
+def test_errors_of_a_map_span_its_colours():
+    """Before, to 2.6 % at least, though all errors were within 0.05 %."""
+    result = crowded_grid()
+    for point, mean in zip(result.points, [-0.021, 0.001, *190 * [0.0]], strict=True):
+        for depth in point.depths[1:]:
+            depth.theory_error.mean = mean
+    result.points[0].depths[2].theory_error.verdict = "fails"
+    figure = theory_figure(result)
+    axes, bar = figure.axes
+    assert (axes.images[0].norm.vmin, axes.images[0].norm.vmax) == pytest.approx((-2.1, 2.1))
+    assert bar.get_ylim() == pytest.approx((-2.1, 0.1))
+    assert "underestimates the speedup by up to 2.1 % at depth 2" in " ".join(texts(figure).split())
+
+
+def test_panels_of_a_grid_have_many_values_of_each_key_and_every_best_depth():
+    """Before, six panels had two values of the second key, and none the second best depth."""
+    result = crowded_grid(rows=20, columns=15)
+    points, remark = some_points(result)
+    assert remark == "6 of the 300 points. "
+    for key in ("latency.target", "acceptance.sojourn"):
+        assert len({value_text(point.set[key]) for point in points}) >= 3
+    corners = {f"[{target}, [{start}, 200]]" for target in (70, 89) for start in (100, 114)}
+    assert corners <= {value_text([*point.set.values()]) for point in points}
+    assert {p.advice.depth for p in points} == {p.advice.depth for p in result.points}
+
+
 def test_equal_panels_are_drawn_once_with_what_their_points_share():
     points = [
         example_point({"draft": draft, "latency.batch": batch}, rates=rates, round_time=times)
@@ -135,7 +198,10 @@ def test_dashes_end_with_the_line(length):
 def test_each_of_a_few_different_times_is_a_line():
     result = example_result()
     times = np.repeat([80.0, 90.0, 95.0], [10, 30, 20])
-    axes = latency_figure(result, [[times] * 4]).axes[0]
+    figure = latency_figure(result, [[times] * 4])
+    assert "Vertical lines" in texts(figure)
+    assert "Vertical lines" not in texts(latency_figure(result, example_round_times(result)))
+    axes = figure.axes[0]
     lines = np.array(axes.collections[0].get_segments())
     assert lines[:, 0, 0].tolist() == [80, 90, 95]
     heights = lines[:, 1, 1] - lines[:, 0, 1]

@@ -1,15 +1,22 @@
 """Adaptive depth in the report: tables, sentences, figures, rows."""
 
+import copy
 from dataclasses import replace
 from io import StringIO
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 import mtpsim
-from mtpsim.report.document import JudgedInterval
-from mtpsim.report.figures.policies import learning_figure, policies_figure, timeline_figure
+from mtpsim.report.document import JudgedInterval, Reaction, ReactionCurve
+from mtpsim.report.figures.policies import (
+    _fastest_reaction,
+    learning_figure,
+    policies_figure,
+    timeline_figure,
+)
 from mtpsim.report.figures.style import GREY
 from mtpsim.report.tables.diagnostics import policy_request_sentence, policy_requests_table
 from mtpsim.report.tables.policies import best_policy, policies_heading, verdict
@@ -208,6 +215,35 @@ def test_learning_is_drawn_where_the_text_changes(one):
     still = mtpsim.run(mtpsim.parse(text))
     assert learning_figure(still.data) is None
     assert policy(still, "heuristic").learning is None
+
+
+def test_a_small_change_of_depth_is_no_fast_reaction():
+    """Before, a rule that moved from 4.6 to 4.3 was said to react at once."""
+
+    def reacting(name, half, harder, easier):
+        easy, hard = (
+            ReactionCurve(changes=9, half=half, rounds=[-1, 5], depth=depth)
+            for depth in (easier, harder)
+        )
+        learning = Reaction(easier=easy, harder=hard)
+        return SimpleNamespace(name=name, knows="", learning=learning)
+
+    still = reacting("still", 0, [4.6, 4.3], [4.1, 4.3])
+    quick = reacting("quick", 2, [4.2, 2.0], [2.2, 4.4])
+    heading = _fastest_reaction(SimpleNamespace(policies=[still, quick]))
+    assert heading.startswith("quick makes half of its depth change (4.2 to 2.0) within 2 rounds")
+    alone = _fastest_reaction(SimpleNamespace(policies=[still]))
+    assert "(4.6 to 4.3) in the round of a change" in alone
+
+
+def test_a_strip_that_ends_early_has_a_note(one):
+    data = copy.deepcopy(one.data)
+    line = data.points[0].adaptive.timeline
+    assert "Short strips" not in texts(timeline_figure(data))
+    short = line.policies["heuristic"]
+    for name in ("depth", "accepted", "state"):
+        setattr(short, name, getattr(short, name)[:100])
+    assert "Short strips: the first 150 rounds." in " ".join(texts(timeline_figure(data)).split())
 
 
 def test_rows_have_a_line_a_policy_and_quantity(one):

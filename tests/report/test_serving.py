@@ -16,7 +16,12 @@ from mtpsim.report.figures.serving import _looks
 from mtpsim.report.formatting import in_units, set_label
 from mtpsim.report.html.page import sections
 from mtpsim.report.html.svg import picture
-from mtpsim.report.serving_document import ServedCapacity, ServedDepths
+from mtpsim.report.serving_document import (
+    ArmGain,
+    BudgetComparison,
+    ServedCapacity,
+    ServedDepths,
+)
 from mtpsim.report.tables.result import render
 from mtpsim.report.tables.serving import sample_sentence, sentences, warnings_of
 from mtpsim.results.serving import served_by_load, served_result
@@ -95,7 +100,12 @@ def test_the_timeline_is_of_the_last_load_that_is_served():
     assert [point.within_goals for point in found] == [True, False, False]
     texts = " ".join(text.get_text() for text in drawn.findobj(Text))
     assert "One replication at 1 request/s" in texts
-    assert drawn.axes[0].get_legend_handles_labels()[1][0] == found[0].best
+    names = drawn.axes[0].get_legend_handles_labels()[1]
+    assert names[0] == found[0].best
+    assert any(found[0].arm(name).depth for name in names)  # the best fixed depth
+    assert "A line ends when the last measured request of its arm is done." in texts
+    ticks = drawn.axes[1].get_yticks()
+    assert ticks.tolist() == ticks.round().tolist()
 
 
 def test_the_sample_of_a_trace_says_what_its_intervals_hold():
@@ -234,10 +244,33 @@ def test_engine_settings_are_those_of_the_best_arm_at_each_load():
     assert adaptive["num_speculative_tokens"] == 3
     fast.candidates = ["early"]  # which vLLM cannot run
     middle.within_goals = False
-    assert {flags.engine for flags in point_flags(result)} == {
-        "vLLM, at 1 request/s",
-        "TensorRT-LLM, at 1 request/s",
+    notes = {flags.engine: flags.note for flags in point_flags(result) if not flags.text}
+    assert notes == {
+        "At 12 requests/s": "no settings: no arm meets the goals",
+        "At 30 requests/s": "no settings: no engine has the rule of early",
     }
+    slow.within_goals = False
+    assert point_flags(result) == []
+
+
+@pytest.mark.parametrize(("high", "depth"), [(0.004, 3), (0.02, None)])
+def test_engine_settings_leave_off_a_rule_that_gains_nothing(high, depth):
+    """Before, the settings had a rule of which the advice said to leave it off."""
+    result = deepcopy(SWEPT)
+    result.points = result.points[:1]
+    (point,) = (p.serving for p in result.points)
+    result.experiment["serving"] = {"max_requests": 64, "policies": [{"rule": "budget"}]}
+    point.within_goals, point.best, point.candidates = True, "budget", ["budget"]
+    fixed = next(arm for arm in point.arms if arm.depth)
+    point.arms.append(replace(fixed, name="budget", depth=None, drafted=3))
+    verdict = "equal" if depth else "faster"
+    gain = ArmGain(over=fixed.name, mean=0.003, low=0.002, high=high, verdict=verdict)
+    point.budgets = [BudgetComparison(name="budget", gains=[gain])]
+    vllm = point_flags(result)[0]
+    assert ("enable_adaptive_verification" in vllm.text) == (depth is None)
+    if depth:
+        assert f'"num_speculative_tokens": {fixed.depth}' in vllm.text
+        assert vllm.note.endswith("at 1 request/s budget gains nothing that matters over it")
 
 
 def test_a_load_of_one_is_singular():

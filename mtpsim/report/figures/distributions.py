@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.text import span
 from mtpsim.report.document import PointResult, ResultDocument
 from mtpsim.report.figures import style
-from mtpsim.report.figures.panels import point_panels
+from mtpsim.report.figures.panels import point_panels, some_points
 from mtpsim.report.formatting import (
     advised_depth,
     best_depth,
@@ -201,7 +202,7 @@ def latency_figure(result: ResultDocument, round_times: RoundTimes) -> Figure:
         result: the result document.
         round_times: a sample in ms for each point and depth, in any order.
     """
-    points, remark = style.some_points(result)
+    points, remark = some_points(result)
     places = [n for n, point in enumerate(result.points) if any(point is one for one in points)]
     samples = [[np.asarray(sample, float) for sample in round_times[n]] for n in places]
     rows = max(len(_shown(own)) for own in samples)
@@ -213,15 +214,16 @@ def latency_figure(result: ResultDocument, round_times: RoundTimes) -> Figure:
         size=(style.WIDTH, max(3.6, 1.9 + 0.42 * rows)) if alone else None,
         left=1.6 if alone else 0.75,
     )
-    limits = _range([sample for own in samples for sample in own])
+    few, limits = False, _range([sample for own in samples for sample in own])
     for axes, point, own in zip(frame.axes, points, samples, strict=True):
         _draw_ridges(axes, point, own, limits, with_means=alone)
+        few |= any(isinstance(drawn, LineCollection) for drawn in axes.collections)
         if not alone:
             style.panel_title(axes, point_parts(result, point) or style.name_of(result, point))
     frame.name_axes("time of a round (ms)", "" if alone else "depth")
     frame.note(
-        f"{remark}Dots: means. Dark: the best depth. Densities are scaled to the same height; "
-        "each of a few different times is a line."
+        f"{remark}Dots: means. Dark: the best depth. Densities are scaled to the same height."
+        + few * " Vertical lines: a depth with only a few different times, by how often each is."
     )
     return frame.figure
 

@@ -189,7 +189,6 @@ def _map_of_two_keys(result: ResultDocument, down: str, across: str) -> Figure:
             if np.isfinite(values[place])
         }
         grid.paint(axes, values, colors, norm, cells, 7.5)
-    frame.axes[1].set_yticks([])
     grid.name_axes(frame)
     return frame.figure
 
@@ -221,11 +220,20 @@ def timeline_figure(result: ResultDocument) -> Figure:
     axes.margins(x=0)
     axes.set_xlabel(unit, fontsize=10, color=style.INK)
     shade = "Shaded: states in which drafts are rejected more often. " if hardness.max() else ""
+    sizes = [len(timeline.policies[name].depth) for name in names]
+    ends = [_length(timeline.policies[name], unit) for name in names]
+    # The others reach the end of the request.
+    cut = f" Short strips: the first {max(sizes)} rounds." if min(ends) < 0.99 * max(ends) else ""
     frame.note(
         f"{shade}Each strip: depth 0 at the bottom to depth {depths - 1} at the top; "
-        "the fastest policy first."
+        f"the fastest policy first.{cut}"
     )
     return frame.figure
+
+
+def _length(request: TimelinePolicy, unit: str) -> int:
+    """How far the strip of a policy reaches, in rounds or text positions."""
+    return len(request.depth) + (sum(request.accepted) if unit == "text position" else 0)
 
 
 def _depth_changes(adaptive: Adaptive, names: Sequence[str]) -> str:
@@ -307,7 +315,10 @@ def learning_figure(result: ResultDocument) -> Figure | None:
     style.share_limits(frame.axes)
     frame.name_axes("rounds since the change", "mean depth")
     frame.legend(style.by_last_value(list(drawn.values())))
-    frame.note(BOUND_NOTE if any(policy.knows for policy in shown) else "")
+    bounds = BOUND_NOTE if any(policy.knows for policy in shown) else ""
+    moving = [p.name for p in adaptive.policies if max(p.depths) < 1]
+    rest = [name for name in moving if name not in drawn]
+    frame.note(bounds + (f"Not drawn: {', '.join(rest)}." if rest else ""))
     return frame.figure
 
 
@@ -323,18 +334,25 @@ def _reacting(adaptive: Adaptive) -> list[PolicyResult]:
 
 
 def _fastest_reaction(adaptive: Adaptive) -> str:
+    """Which policy completes half of its change first, and from which depth to which it goes.
+
+    Policies that change their depth by less than half as much as another one are left out.
+    """
     found = []
     for policy in adaptive.policies:
         curves = [_curve(policy, way) for way in ("harder", "easier")]
-        halves = [curve.half for curve in curves if curve and curve.half is not None]
+        halves = [(curve.half, curve) for curve in curves if curve and curve.half is not None]
         if not policy.knows and len(halves) == 2:
-            found.append((max(halves), policy.name))
+            rounds, curve = max(halves, key=lambda pair: pair[0])
+            change = min(abs(one.depth[-1] - one.depth[0]) for _, one in halves)
+            found.append((rounds, policy.name, curve, change))
     if not found:
         return "No policy reacts to changes of the hidden state in both directions"
-    rounds, name = min(found)
-    if rounds == 0:
-        return f"{name} reacts to a change of the hidden state at once"
+    most = max(change for *_, change in found)
+    rounds, name, curve, _ = min((one for one in found if one[3] >= most / 2), key=lambda f: f[:2])
+    within = f"within {counted(rounds, 'round')} of" if rounds else "in the round of"
+    first, last = curve.depth[0], curve.depth[-1]
     return (
-        f"{name} makes half of its depth change within {counted(rounds, 'round')} of a change "
-        "of the hidden state"
+        f"{name} makes half of its depth change ({first:.1f} to {last:.1f}) {within} a change of "
+        "the hidden state"
     )

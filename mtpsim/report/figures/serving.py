@@ -1,5 +1,6 @@
 """Pictures of a simulated server: latency against throughput, quantiles, a timeline."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +11,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted, listed
@@ -19,6 +20,7 @@ from mtpsim.report.figures import style
 from mtpsim.report.figures.sweep import Along, values_of
 from mtpsim.report.formatting import (
     axis_names,
+    known,
     numbers,
     set_label,
     short_names,
@@ -273,12 +275,14 @@ def budgets_figure(result: ResultDocument, key: str) -> Figure:
         _draw(speed, along, shown, cells, look)
         _draw(verified, along, shown, [one.verified for _, one in series], look)
         _draw(missed, along, shown, [one.missed for _, one in series], look)
+    cut = speed.get_ylim()[0] < LEAST_SPEED
     speed.set_ylim(bottom=max(LEAST_SPEED, speed.get_ylim()[0]))
     for axes in frame.axes:
         along.tick(axes)
     frame.name_axes(_axis_name(key), "")
     frame.legend()
-    frame.note(style.interval_note(result))
+    below = f" Speeds below {LEAST_SPEED:g} % of {name} are not shown." if cut else ""
+    frame.note(f"{style.interval_note(result)}{below}")
     return frame.figure
 
 
@@ -299,7 +303,11 @@ def timeline_figure(result: ResultDocument) -> Figure:
     """Draw running and waiting requests, KV in use and depth over one replication."""
     point = _drawn_point([point for _, point in served(result) if point.timeline])
     policies = [arm.name for arm in point.arms if arm.depth is None]
-    names = dict.fromkeys([point.best, "off", *policies, *(line.name for line in point.timeline)])
+    fixed = [arm for arm in point.arms if arm.depth]
+    fixed.sort(key=lambda arm: arm.loss.mean if arm.loss and known(arm.loss.mean) else math.inf)
+    best = [arm.name for arm in fixed[:1]]
+    others = [line.name for line in point.timeline]
+    names = dict.fromkeys([point.best, "off", *best, *policies, *others])
     traces = [line for name in names for line in point.timeline if line.name == name]
     shown = traces[:MOST_TRACES]
     panels = [("running", "running requests"), ("waiting", "waiting requests")]
@@ -321,10 +329,13 @@ def timeline_figure(result: ResultDocument) -> Figure:
             look: JsonDict = {"color": looks[line.name]["color"], "label": line.name}
             axes.plot(time[::every], value[::every], drawstyle="steps-post", linewidth=1, **look)
         axes.set_ylim(0, max(axes.get_ylim()[1], 1))
+        if field != "depth":
+            axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     frame.name_axes("time (s)", "")
     frame.legend()
     rest = len(traces) - len(shown)
-    frame.note(f"{counted(rest, 'more arm', 'are')} not shown." if rest else "")
+    more = f" {counted(rest, 'more arm', 'are')} not shown." if rest else ""
+    frame.note(f"A line ends when the last measured request of its arm is done.{more}")
     return frame.figure
 
 

@@ -14,7 +14,7 @@ from mtpsim.common.arrays import Floats
 from mtpsim.common.text import span
 from mtpsim.report.document import Diagnostics, PointResult, ResultDocument
 from mtpsim.report.figures import style
-from mtpsim.report.figures.panels import point_panels
+from mtpsim.report.figures.panels import point_panels, some_points
 from mtpsim.report.formatting import (
     advised_depth,
     as_compared,
@@ -64,7 +64,7 @@ DASHES: dict[str | None, Any] = {
 }
 MAX_LINES = 6
 """Depths whose conditional rates are drawn."""
-UNLABELLED = (3, 4, 7, 14, 28)
+UNLABELLED = (3, 4, 7, 14, 28, 56, 112)
 """Lags without a tick label, which would lie on those of their neighbours."""
 
 
@@ -211,7 +211,7 @@ def marginal_figure(result: ResultDocument) -> Figure:
     result = as_compared(result)
     what = f"gain of each step, speedup(k) / speedup(k - 1){compared_at(result)}"
     frame, remark, shown = point_panels(result, _marginal_heading(result), what, _draw_steps)
-    kinds = {kind for point in style.some_points(result)[0] for kind in step_kinds(point)}
+    kinds = {kind for point in some_points(result)[0] for kind in step_kinds(point)}
     frame.name_axes("step to depth k", "gain of the step (ratio)")
     named = [Patch(**options, label=kind) for kind, options in STYLES.items() if kind in kinds]
     closed = Line2D(
@@ -317,8 +317,12 @@ def theory_heading(result: ResultDocument) -> str:
     failed = [(100 * mean, depth) for mean, depth in errors if known(mean)]
     if failed:
         error, depth = max(failed, key=lambda pair: abs(pair[0]))
+        low, high = min(failed)[0], max(failed)[0]
+        if len(result.points) > 1 and low < 0 < high:
+            return f"Errors of the closed form's speedup reach from {low:.3g} % to {high:.3g} %"
         verb = "overestimates" if error > 0 else "underestimates"
-        return f"The closed form {verb} the speedup by {abs(error):.3g} % at depth {depth}"
+        by = "up to " * (len(result.points) > 1) + f"{abs(error):.3g} %"
+        return f"The closed form {verb} the speedup by {by} at depth {depth}"
     within = tolerance(result)
     if all(cell and cell.verdict == "identity" for cell, _ in cells):
         return "Recorded rounds cut short have the closed form's accept lengths by identity"
@@ -360,7 +364,7 @@ def _definitions_figure(result: ResultDocument) -> Figure:
             marker="o",
             markersize=style.MARKER if row.chosen else 3.5,
             capsize=2,
-            zorder=3 if row.chosen else 2,
+            zorder=2 if row.chosen else 3,  # lines that coincide show as nested
             label=row_name(row),
         )
         drawn.append(bars)
@@ -381,7 +385,7 @@ def dependence_figure(result: ResultDocument) -> Figure:
 
     One point shows its rates by position, a line for each depth; a sweep shows p1 by depth.
     """
-    points, remark = style.some_points(result)
+    points, remark = some_points(result)
     found = [point.diagnostics for point in points if point.diagnostics]
     frame = style.Frame(
         _dependence_heading(found),

@@ -212,6 +212,12 @@ class Frame:
         self._right += extra
         self._lay_out(width + extra, height)
 
+    def deepen(self, extra: float) -> None:
+        """Add inches below the panels."""
+        width, height = self.figure.get_size_inches()
+        self._foot += extra
+        self._lay_out(width, height + extra)
+
     def name_axes(self, x: str, y: str) -> None:
         """Label the axes: ``x`` of every panel, ``y`` of those at the left."""
         for number, axes in enumerate(self.axes):
@@ -419,20 +425,6 @@ def subtitle_of(result: ResultDocument, what: str) -> str:
         parts.append(counted(result.points[0].requests, "request"))
     parts.append(preset_note(result).rstrip("."))
     return " · ".join(part for part in parts if part)
-
-
-def some_points(result: ResultDocument) -> tuple[list[PointResult], str]:
-    """Points that get a panel, evenly spread, and a remark where some have none."""
-    return spread_evenly(result.points, "points")
-
-
-def spread_evenly(points: list[PointResult], name: str) -> tuple[list[PointResult], str]:
-    """At most as many points as there are panels, and a remark where that is not all."""
-    total = len(points)
-    if total <= MAX_PANELS:
-        return points, ""
-    chosen = np.linspace(0, total - 1, MAX_PANELS).round().astype(int)
-    return [points[n] for n in chosen], f"{MAX_PANELS} of the {total} {name}. "
 
 
 def name_of(result: ResultDocument, point: PointResult) -> str:

@@ -5,6 +5,7 @@ One key is an axis, two keys are a map, more keys give a row per point.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,7 @@ from mtpsim.report.formatting import (
     advised_depth,
     axis_names,
     column,
+    distinct_values,
     fixed,
     in_percent,
     known,
@@ -44,6 +46,8 @@ MAX_CELLS = (13, 9)
 """A map of more rows or columns than these has colours without numbers."""
 MAX_TEXT, MAX_ROW_TEXT = 14, 36
 """Characters of a swept value below a map, and at its left."""
+LINE = 0.16
+"""Inches from one line of tick labels to the next."""
 
 
 def values_of(result: ResultDocument, key: str) -> list[Any]:
@@ -122,7 +126,7 @@ class Grid:
     def of(cls, result: ResultDocument, down: str, across: str) -> Grid:
         """The grid of a sweep over two keys; the first is across where only its values fit."""
         rows, columns = (
-            list(map(value_text, _ordered(values_of(result, key)))) for key in (down, across)
+            list(map(value_text, distinct_values(values_of(result, key)))) for key in (down, across)
         )
         if max(map(len, rows)) <= MAX_TEXT < max(map(len, columns)):
             return cls(across, down, columns, rows)
@@ -147,6 +151,11 @@ class Grid:
         down, across = (value_text(point.set.get(key)) for key in (self.down, self.across))
         return self.rows.index(down), self.columns.index(across)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether cells are too many for texts in them."""
+        return len(self.rows) > MAX_CELLS[0] or len(self.columns) > MAX_CELLS[1]
+
     def paint(
         self,
         axes: Axes,
@@ -156,16 +165,12 @@ class Grid:
         texts: Mapping[tuple[int, int], str],
         size: float = 8.5,
     ) -> None:
-        """Draw cells as colours with texts at a font size in points; name rows and columns."""
+        """Draw cells as colours with texts at a font size in points, or with a colour bar."""
         axes.grid(visible=False)
         axes.tick_params(length=0)
         axes.imshow(cells, cmap=colors, norm=norm, aspect="auto", origin="lower")
-        axes.set_xticks(
-            range(len(self.columns)), [style.shorten(c, MAX_TEXT) for c in self.columns]
-        )
-        axes.set_yticks(range(len(self.rows)), [style.shorten(r, MAX_ROW_TEXT) for r in self.rows])
-        if len(self.rows) > MAX_CELLS[0] or len(self.columns) > MAX_CELLS[1]:
-            axes.figure.colorbar(axes.images[0], ax=axes)
+        if self.crowded:
+            _color_bar(axes, cells)
             return
         for (row, col), text in texts.items():
             value = cells[row, col]
@@ -174,16 +179,47 @@ class Grid:
             style.write(axes, col, row, text, color=color, **options)
 
     def name_axes(self, frame: style.Frame) -> None:
-        """Label the axes with the keys of columns and rows."""
+        """Label the axes with the keys, and the cells with as many of their values as fit."""
         down, across = axis_names([self.down, self.across])
         frame.name_axes(across, down)
+        columns = [style.shorten(column, MAX_TEXT) for column in self.columns]
+        rows = [style.shorten(row, MAX_ROW_TEXT) for row in self.rows]
+        needed, width = style.longest(columns) + 0.08, min(map(style.pitch, frame.axes))
+        # A reader fills in numbers that are left out, but not other values.
+        turned = needed > width and not all(map(_is_number, columns))
+        across_step = max(math.ceil((LINE if turned else needed) / width), 1)
+        height = frame.axes[0].bbox.height / frame.figure.dpi / len(rows)
+        down_step = max(math.ceil(LINE / height), 1)
+        for number, axes in enumerate(frame.axes):
+            shown = range(0, len(columns), across_step)
+            axes.set_xticks(shown, columns[::across_step], rotation=90 if turned else 0)
+            axes.set_yticks(range(0, len(rows), down_step), rows[::down_step])
+            axes.tick_params(labelleft=number == 0)
+        if turned:
+            frame.deepen(max(needed - LINE, 0))
 
 
-def _ordered(values: Sequence[Any]) -> list[Any]:
-    """Distinct values of a swept key: numbers ascending, others as they first appear."""
-    distinct = list({value_text(value): value for value in values}.values())
-    numeric = all(known(value) and not isinstance(value, bool) for value in distinct)
-    return sorted(distinct) if numeric else distinct
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _color_bar(axes: Axes, cells: Floats) -> None:
+    """A colour bar of a map: a block per depth, else the values from the least to the greatest."""
+    image = axes.images[0]
+    bar = axes.figure.colorbar(image, ax=axes)
+    bar.ax.tick_params(colors=style.INK, labelsize=9, length=3)
+    bar.outline.set_visible(False)
+    cells = cells[np.isfinite(cells)]
+    if isinstance(image.norm, BoundaryNorm):
+        bar.minorticks_off()
+        depths = [round(edge + 0.5) for edge in image.norm.boundaries[:-1]]
+        bar.set_ticks(depths, labels=[str(depth) if depth else "off" for depth in depths])
+    elif cells.size and cells.min() < cells.max():
+        bar.ax.set_ylim(cells.min(), cells.max())
 
 
 def speedup_over_sweep(result: ResultDocument) -> Figure:
@@ -264,18 +300,35 @@ def _lines(
 
 
 def _speedup_map(result: ResultDocument, keys: Sequence[str]) -> Figure:
-    """Draw the best depth as a colour, with its speedup, over the two swept keys."""
+    """Draw the best depth as a colour, with its speedup, over the two swept keys.
+
+    Cells too small for a text have their speedup as the colour of a second map.
+    """
     grid = Grid.of(result, *keys)
-    depths, texts = grid.empty(), {}
+    depths, speeds, texts = grid.empty(), grid.empty(), {}
     for point in result.points:
         best, place = advised_depth(point), grid.place(point)
         if best is not None:
-            depths[place] = best
-            texts[place] = f"d{best}  {column(point, 'speedup')[best]:.2f}x" if best else "off"
-    subtitle = style.subtitle_of(result, "best depth (d) and its speedup (x)")
-    frame = style.Frame(sweep_heading(result), subtitle, size=grid.size(0.85, 0.5), left=grid.left)
-    grid.paint(frame.axes[0], depths, *_depth_colors(depths), texts, 9)
-    frame.note("d2: depth 2 is fastest; off: plain decoding is fastest.")
+            depths[place], speeds[place] = best, column(point, "speedup")[best]
+            texts[place] = f"d{best}  {speeds[place]:.2f}x" if best else "off"
+    heading, colors = sweep_heading(result), _depth_colors(depths)
+    off = "off: plain decoding is fastest." if (depths == 0).any() else ""
+    if grid.crowded:
+        subtitle = style.subtitle_of(result, "best depth and its speedup")
+        size = 11, grid.size(0.5, 0.3)[1]
+        frame = style.Frame(heading, subtitle, panels=2, size=size, left=grid.left)
+        for axes, name in zip(frame.axes, ["best depth", SPEEDUP_AXIS], strict=True):
+            style.panel_title(axes, name)
+        grid.paint(frame.axes[0], depths, *colors, {})
+        grid.paint(frame.axes[1], speeds, colormaps["viridis"], Normalize(), {})
+        frame.note(off)
+    else:
+        subtitle = style.subtitle_of(result, "best depth (d) and its speedup (x)")
+        frame = style.Frame(heading, subtitle, size=grid.size(0.85, 0.5), left=grid.left)
+        grid.paint(frame.axes[0], depths, *colors, texts, 9)
+        shown = next((int(depth) for depth in np.unique(depths) if depth > 0), 0)
+        depth = f"d{shown}: depth {shown} is fastest" if shown else ""
+        frame.note("; ".join(filter(None, [depth, off])))
     grid.name_axes(frame)
     return frame.figure
 
@@ -283,7 +336,7 @@ def _speedup_map(result: ResultDocument, keys: Sequence[str]) -> Figure:
 def _theory_map(result: ResultDocument, keys: Sequence[str]) -> Figure:
     """Draw the error of the closed form at the best depth over the two swept keys."""
     grid = Grid.of(result, *keys)
-    errors, texts = grid.empty(), {}
+    errors, texts, off = grid.empty(), {}, False
     for point in result.points:
         depth, place = advised_depth(point), grid.place(point)
         cell = _theory_error(point, depth)
@@ -291,16 +344,19 @@ def _theory_map(result: ResultDocument, keys: Sequence[str]) -> Figure:
             errors[place] = style.means_and_arms([cell], 100)[0][0]
             texts[place] = f"{fixed(errors[place], 2)}\n{cell.verdict}, d{depth}"
         elif depth == 0:
-            texts[place] = "off"
+            texts[place], off = "off", True
     subtitle = style.subtitle_of(result, "error of the closed form at the best depth (%)")
     frame = style.Frame(theory_heading(result), subtitle, size=grid.size(1.0, 0.62), left=grid.left)
-    least = 4 * tolerances(result).max()  # errors within the tolerance stay pale
-    reach = 1.3 * max(float(np.nanmax(np.abs(errors), initial=0)), least)
+    least = 2 * tolerances(result).max()  # errors within the tolerance stay pale
+    reach = max(float(np.nanmax(np.abs(errors), initial=0)), least)
+    frame.axes[0].set_facecolor(style.PALE)
     grid.paint(frame.axes[0], errors, colormaps["RdBu_r"], Normalize(-reach, reach), texts)
-    frame.note(
-        "Red: the closed form overestimates; blue: underestimates. d2: depth 2 is fastest; "
-        "off: plain decoding is fastest."
-    )
+    notes = ["Red: the closed form overestimates; blue: underestimates."]
+    if not grid.crowded:
+        notes.append("After the verdict: the best depth (d).")
+    if off:
+        notes.append(f"{'Grey' if grid.crowded else 'off'}: plain decoding is fastest.")
+    frame.note(" ".join(notes))
     grid.name_axes(frame)
     return frame.figure
 
