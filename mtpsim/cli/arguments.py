@@ -187,6 +187,9 @@ def show(parser: argparse.ArgumentParser) -> None:
     """``mtpsim show``."""
     parser.add_argument("run", metavar="RUN", help="a run directory, or a folder of them to list")
     parser.add_argument("--json", action="store_true", help="print the result document only")
+    parser.add_argument(
+        "--all", action="store_true", help="print a row per point of a sweep of more than 50, too"
+    )
     parser.add_argument("--out", metavar="DIR", help="directory of the figures (default: RUN)")
 
 

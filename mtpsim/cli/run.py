@@ -384,7 +384,7 @@ def show(result: Result, options: RunOptions, incomplete: str = RESUMES) -> int:
         from mtpsim.report.tables.result import render
         from mtpsim.report.tables.terminal import console_on
 
-        render(result.data, console_on(sys.stdout))
+        render(result.data, console_on(sys.stdout), every=options.every_point)
     document = result.data
     for failure in document.failures:
         print(f"error: {failure}", file=sys.stderr)

@@ -32,11 +32,12 @@ def run(options: argparse.Namespace) -> int:
         say(f"{folder} is unfinished; this is the result of its stored blocks")
     else:
         result = store.with_round_times(experiment, result)
-    return _show(experiment, result, Path(options.out) if options.out else folder, options.json)
+    out = Path(options.out) if options.out else folder
+    return _show(experiment, result, RunOptions(out, options.json, every_point=options.all))
 
 
-def _show(experiment: Experiment, result: Result, folder: Path, json: bool) -> int:
-    code = show(result, RunOptions(folder, json), "incomplete: only stored blocks are shown")
+def _show(experiment: Experiment, result: Result, options: RunOptions) -> int:
+    folder, code = options.out, show(result, options, "incomplete: only stored blocks are shown")
     try:
         with command_interruptible("interrupted\n"):  # leaves no file that is half written
             paths = store.write_figures(folder, experiment, result)

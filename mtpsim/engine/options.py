@@ -88,6 +88,7 @@ class RunOptions:
         timeout (float): Seconds without a finished block after which workers count as lost.
         max_hours (float): Estimated hours above which a run is refused.
         part (tuple[int, int]): (i, n): simulate part i of n equal parts of the requests.
+        every_point (bool): Print a row per point of a long sweep.
     """
 
     out: Path
@@ -99,6 +100,7 @@ class RunOptions:
     timeout: float = TIMEOUT
     max_hours: float = MAX_HOURS
     part: tuple[int, int] = (1, 1)
+    every_point: bool = False
 
 
 def cores() -> int:

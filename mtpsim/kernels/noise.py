@@ -69,6 +69,12 @@ def draw_factors(noise, begin, fresh, ticks, memory, s):
 
 
 @bare
+def draw_independent(noise, begin, fresh, ticks, memory, s):
+    """:func:`draw_factors` of noise with neither correlation nor persistence."""
+    _factors(noise, s.verify_words, s.draft_words, ticks, s)
+
+
+@bare
 def _factors(noise, verify_words, draft_words, ticks, s):
     look_up(noise.kinds[1], noise.verify, verify_words, ticks, s.verify)
     if not noise.shared:

@@ -21,7 +21,13 @@ from mtpsim.kernels.acceptance import (
 )
 from mtpsim.kernels.arrays import ENDLESS
 from mtpsim.kernels.jit import bare, bare_kernel, with_globals
-from mtpsim.kernels.noise import draw_factors, fill_noise_words, new_scratch, slow_down
+from mtpsim.kernels.noise import (
+    draw_factors,
+    draw_independent,
+    fill_noise_words,
+    new_scratch,
+    slow_down,
+)
 from mtpsim.kernels.philox import PATH, TILE, fill_words, in_lanes
 from mtpsim.kernels.totals import write_depths, write_windows
 
@@ -80,6 +86,7 @@ def simulate_positions(key, first, chain, noise, task, shallow, deep, out):
         two=bool(chain.two),
         by_outcome=rows > states + 1,
         slow=bool(chain.slow),
+        correlated=noise.correlation != 0,
         own_noise=noise.persistence != 0,
     )
     ends = task.ends(len(out))
@@ -90,12 +97,12 @@ def simulate_positions(key, first, chain, noise, task, shallow, deep, out):
 
 
 @lru_cache
-def _kernel_of(two, by_outcome, slow, own_noise):
+def _kernel_of(**parts):
     """The kernel with only the parts that an experiment needs."""
-    parts = {"two": two, "by_outcome": by_outcome, "slow": slow, "own_noise": own_noise}
     name = "_".join(["positions", *(part for part, needed in parts.items() if needed)])
     constants = {part.upper(): needed for part, needed in parts.items()}
-    return bare_kernel(with_globals(_read, name, **constants))
+    draw = draw_factors if parts["correlated"] or parts["own_noise"] else draw_independent
+    return bare_kernel(with_globals(_read, name, **constants, draw_factors=draw))
 
 
 def _read(key, first, chain, noise, task, shallow, path, s, walk, ends, out):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -98,8 +99,14 @@ class Result:
 
     @property
     def advice(self) -> str:
-        """The advice for the first point, a sentence or two; of a server over all loads."""
+        """The advice for a run of one point, a sentence or two; of a server over all loads.
+
+        Of a sweep it is that of the first point, with a warning: ``data.points[i].advice.sentence``
+        is that of another one.
+        """
         first, loads = self.data.points[0], self.data.by_load
+        if not loads:
+            self._warn_of_first("advice is", "data.points[i].advice.sentence")
         found = loads[0] if loads else first.serving or first.advice
         return found.sentence if found else ""
 
@@ -133,12 +140,13 @@ class Result:
             raise ImportError(message, name="pandas") from None
         return pandas.DataFrame(self.rows())
 
-    def depth(self, depth: int, point: int = 0) -> DepthResult:
+    def depth(self, depth: int, point: int | None = None) -> DepthResult:
         """What one depth yields: ``result.depth(2).speedup.mean``.
 
         Args:
             depth (int): Drafts per round; 0 is plain decoding.
-            point (int): Number of the point of a sweep, from 0.
+            point (int | None): Number of the point of a sweep, from 0; None: the first, with a
+                warning if there are others.
 
         Returns:
             DepthResult: Accept length, round time in ms, speedup and verdicts of the depth.
@@ -146,6 +154,9 @@ class Result:
         Raises:
             ValueError: There is no such depth or point.
         """
+        if point is None:
+            self._warn_of_first(f"depth({depth}) is", f"depth({depth}, point=i)")
+            point = 0
         if not 0 <= point < len(self.data.points):
             last = len(self.data.points) - 1
             raise ValueError(f"point {point} is given; points 0 to {last} were simulated")
@@ -156,6 +167,13 @@ class Result:
                 f"depth {depth} is given; depths 0 to {len(depths) - 1} were simulated"
             )
         return depths[depth]
+
+    def _warn_of_first(self, what: str, instead: str) -> None:
+        """Warn that an answer is that of the first of several points."""
+        if (many := len(self.data.points)) > 1:
+            label = ", ".join(f"{key} = {value}" for key, value in self.data.points[0].set.items())
+            text = f"{what} that of the first of {many:,} points ({label}); point i has {instead}"
+            warnings.warn(text, UserWarning, stacklevel=3)
 
     def plot(self, name: str = "speedup") -> Figure:
         """A figure of the result; by default speedup by depth over the closed form.

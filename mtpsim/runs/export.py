@@ -8,6 +8,7 @@ model's own MTP head.
 """
 
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from operator import mul
@@ -24,6 +25,7 @@ from mtpsim.report.serving_document import ServedArm
 from mtpsim.results.document import Result
 
 POLICY = "policy"  # names an arm of a server
+MOST_LISTED = 12  # points, or values of a key, of an error message
 Entry = TypeVar("Entry", PointResult, BatchGroup)
 CHAINS = (
     "the run drafts a tree, and this engine drafts chains: run it with --set draft=none, and "
@@ -92,12 +94,32 @@ def _one(entries: Sequence[Entry], chosen: JsonDict, what: str) -> Entry:
     found = [entry for entry in entries if _fits(entry.set, chosen)]
     if len(found) == 1:
         return found[0]
-    known = "; ".join(
-        ", ".join(_set_text(key, value) for key, value in entry.set.items())
-        for entry in found or entries
-    )
-    advice = f"choose one of: {known}" if known else "the run has no sweep, so leave --set out"
+    some = found or entries
+    known = [", ".join(_set_text(key, value) for key, value in entry.set.items()) for entry in some]
+    if len(known) > MOST_LISTED:
+        advice = _choices(some)
+    else:
+        listed = "; ".join(known)
+        advice = f"choose one of: {listed}" if listed else "the run has no sweep: leave --set out"
     raise _wrong("--set", f"{len(found)} {what} match; {advice}")
+
+
+def _choices(entries: Sequence[Entry]) -> str:
+    """The swept keys of many points with their values, and one example."""
+    parts = []
+    for key in entries[0].set:
+        different = list(dict.fromkeys(json.dumps(entry.set.get(key)) for entry in entries))
+        shown = ", ".join(different[:MOST_LISTED])
+        if len(different) > MOST_LISTED:
+            shown += f", ... {different[-1]} ({len(different)} values)"
+        parts.append(f"{key}: {shown}")
+    example = " ".join(f"--set {shlex.quote(_plain(k, v))}" for k, v in entries[0].set.items())
+    return f"choose one by its swept values ({'; '.join(parts)}), such as {example}"
+
+
+def _plain(key: str, value: Any) -> str:
+    """The value as ``--set`` takes it, without the quotes of a shell."""
+    return _set_text(key, value).strip("'")
 
 
 def _schedule(result: ResultDocument, chosen: JsonDict) -> list[BatchRange]:

@@ -85,8 +85,8 @@ OF_MEAN_SPEED = "gain", "break-even"
 NARROW_DECIMALS = {"length": 3, "time": 2, "speedup": 4, "gain": 4, "objective": 4}
 
 
-def render(result: ResultDocument, console: Console) -> None:
-    """Print the whole result."""
+def render(result: ResultDocument, console: Console, *, every: bool = False) -> None:
+    """Print the whole result; ``every``: also a row per point of a long sweep."""
     if title(result):
         say(console, title(result), "bold")
     if any(point.serving for point in result.points):
@@ -108,8 +108,9 @@ def render(result: ResultDocument, console: Console) -> None:
     if len(result.points) > 1:
         from mtpsim.report.tables.sweep import print_summary
 
-        print_summary(result, console, only_shared=shown)
-    print_warnings(console, result.warnings or [])
+        print_summary(result, console, only_shared=shown, every=every)
+    else:
+        print_warnings(console, result.warnings or [])
 
 
 def _print_point(result: ResultDocument, point: PointResult, console: Console) -> None:

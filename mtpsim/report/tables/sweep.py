@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mtpsim.common.text import span
 from mtpsim.report.document import (
     INPUTS,
     SIMULATION,
@@ -24,7 +25,6 @@ from mtpsim.report.formatting import (
     compared_at,
     known,
     plus_minus,
-    point_label,
     preset_note,
     set_label,
     shared_decimals,
@@ -34,6 +34,13 @@ from mtpsim.report.formatting import (
     value_text,
 )
 from mtpsim.report.tables import diagnostics
+from mtpsim.report.tables.long_sweep import (
+    MOST_POINTS,
+    folded_warnings,
+    places,
+    where_sentence,
+    where_table,
+)
 from mtpsim.report.tables.result import HEADERS, error_cells, verdict_text
 from mtpsim.report.tables.terminal import Column, Row, TextTable, print_table, print_warnings, say
 
@@ -44,6 +51,7 @@ DEFINITIONS = (
     "Closed-form error (%) at the best depth of each point, by definition of the acceptance rate"
 )
 OFF = "0 (off)"
+ALL_POINTS = "report.html and result.csv have every point, as has `mtpsim show RUN --all`"
 ERRORS = {
     SIMULATION: "Intervals take the step times as exact.",
     INPUTS: "Intervals include input uncertainty.",
@@ -52,9 +60,33 @@ ERRORS = {
 """What the intervals of batches include, by :attr:`~.document.Turn.over`."""
 
 
-def print_summary(result: ResultDocument, console: Console, *, only_shared: bool) -> None:
-    """Print a row per point, the closed form's errors, what policies gain, and the answer."""
+def print_summary(
+    result: ResultDocument, console: Console, *, only_shared: bool, every: bool = False
+) -> None:
+    """Print the points, the closed form's errors, what policies gain, warnings, and the answer.
+
+    Args:
+        result (ResultDocument): The result of a sweep.
+        console (Console): Where to print.
+        only_shared (bool): Print only warnings of all points.
+        every (bool): Print a row per point of a long sweep, too.
+    """
     console.print()
+    if len(result.points) > MOST_POINTS and not every:
+        _print_long(result, console)
+    else:
+        _print_points(result, console)
+    found = [*warnings_of_points(result, only_shared=only_shared), *(result.warnings or [])]
+    print_warnings(console, found)
+    say(console, judged_together(result), "dim")
+    console.print()
+    where = where_sentence(result) if times_known_somewhere(result) else ""
+    answer = [f"{sweep_heading(result)}.", where, *batch_sentences(result)]
+    for sentence in filter(None, answer):
+        say(console, sentence, "bold")
+
+
+def _print_points(result: ResultDocument, console: Console) -> None:
     say(console, f"All {len(result.points)} points", "bold")
     print_table(console, summary_table(result))
     console.print()
@@ -68,19 +100,33 @@ def print_summary(result: ResultDocument, console: Console, *, only_shared: bool
         say(console, f"{policies_heading(result)}:", "bold")
         print_table(console, policy_summary_table(result))
         console.print()
-    for sentence in [f"{sweep_heading(result)}.", *batch_sentences(result)]:
-        say(console, sentence, "bold")
-    if result.by_batch:
+
+
+def _print_long(result: ResultDocument, console: Console) -> None:
+    """Print where each depth is best, and ranges of the closed form's errors."""
+    say(console, f"Best depth at {len(result.points):,} points", "bold")
+    print_table(console, where_table(result))
+    console.print()
+    if shown := definition_columns(result):
+        say(console, f"{DEFINITIONS}, least to greatest:")
+        print_table(console, *(error_ranges(result, shown[:n]) for n in (len(shown), 3, 1)))
         console.print()
-    say(console, judged_together(result), "dim")
-    if warnings := warnings_of_points(result, only_shared=only_shared):
-        console.print()
-        print_warnings(console, warnings)
+    if any(point.adaptive for point in result.points):
+        from mtpsim.report.tables.policies import policies_heading
+
+        say(console, f"{policies_heading(result)}.", "bold")
+    say(console, f"{ALL_POINTS}.", "dim")
+    console.print()
+
+
+def times_known_somewhere(result: ResultDocument) -> bool:
+    """Whether any point has times, without which no depth is recommended."""
+    return any(map(times_known, result.points))
 
 
 def sweep_heading(result: ResultDocument) -> str:
     """How the best depth and its speedup move over a sweep."""
-    if not any(map(times_known, result.points)):
+    if not times_known_somewhere(result):
         return "No times are known: the speedup is the accept length"
     result = as_compared(result)
     best = [(advised_depth(point), column(point, "speedup")) for point in result.points]
@@ -178,12 +224,7 @@ def _at_best(point: PointResult, quantity: Quantities) -> Interval | None:
 
 def warnings_of_points(result: ResultDocument, *, only_shared: bool = False) -> list[str]:
     """Each warning once, with the points that it belongs to; ``only_shared``: those of all."""
-    labels: dict[str, list[str]] = {}
-    for point in result.points:
-        for warning in point.warnings:
-            labels.setdefault(warning, []).append(point_label(result, point))
-    total = len(result.points)
-    where = {w: "every point" if len(ls) == total else "; ".join(ls) for w, ls in labels.items()}
+    where = {text: places(result, points) for text, points in folded_warnings(result).items()}
     return [
         f"{warning} ({place})"
         for warning, place in where.items()
@@ -203,10 +244,7 @@ def definitions_table(result: ResultDocument, shown: list[tuple[str, str | None]
     """A row per point: the closed form's error at its best depth, by definition of the rates."""
     keys = short_names(swept_keys(result))
     columns = [Column(name, folds=True) for name in keys.values()] + [Column("depth")]
-    for definition, weighting in shown:
-        more = diagnostics.WEIGHTINGS.get(weighting or "", "")
-        header = diagnostics.SHORT[definition] + more.replace(", ", "\n")
-        columns.append(Column(header, diagnostics.NAMES[definition] + more))
+    columns += _definition_headers(shown)
     rows = []
     for point in result.points:
         if not point.trial:
@@ -224,3 +262,30 @@ def definitions_table(result: ResultDocument, shown: list[tuple[str, str | None]
         cells = [diagnostics.signed_percent(errors.get(key), 2) for key in shown]
         rows.append(Row([*values, name, *cells]))
     return TextTable(columns, rows)
+
+
+def _definition_headers(shown: list[tuple[str, str | None]]) -> list[Column]:
+    columns = []
+    for definition, weighting in shown:
+        more = diagnostics.WEIGHTINGS.get(weighting or "", "")
+        header = diagnostics.SHORT[definition] + more.replace(", ", "\n")
+        columns.append(Column(header, diagnostics.NAMES[definition] + more))
+    return columns
+
+
+def error_ranges(result: ResultDocument, shown: list[tuple[str, str | None]]) -> TextTable:
+    """A row per best depth: least and greatest error of the closed form over its points."""
+    errors: dict[int, dict[tuple[str, str | None], list[float]]] = {}
+    for point in result.points:
+        best = advised_depth(point)
+        for row in point.trial.rows if point.trial else ():
+            for entry in row.depths:
+                if entry.depth == best and known(entry.speedup_error.mean):
+                    found = errors.setdefault(best, {})
+                    name = row.definition, row.weighting
+                    found.setdefault(name, []).append(100 * entry.speedup_error.mean)
+    rows = [
+        Row([str(depth), *(span(found[key], "+.2f") if key in found else MISSING for key in shown)])
+        for depth, found in sorted(errors.items())
+    ]
+    return TextTable([Column("depth"), *_definition_headers(shown)], rows)
