@@ -19,7 +19,7 @@ from mtpsim.engine.options import WITHIN, core_seconds
 from mtpsim.formula.closed_form import conditional_from
 from mtpsim.latency import CostModel
 from mtpsim.report.exact_text import exact_answer
-from mtpsim.report.formatting import value_text
+from mtpsim.report.formatting import set_label, value_text
 
 if TYPE_CHECKING:
     from mtpsim.acceptance.trees import Tree
@@ -27,14 +27,18 @@ if TYPE_CHECKING:
 
 TICKS = {"round": "after each round", "token": "after each text position"}
 MOST_STATES = 8  # listed one by one
+ROUND_CV = 0.6  # of the tokens of a round, for the estimated time
+POINT_SECONDS = 0.04  # to compile a point of a sweep and to make its document
 
 
 def explain(experiment: Experiment) -> str:
     """Describe an experiment; acceptance and latency are those of the first point of a sweep."""
-    lines = [experiment.title or "(no title)"]
+    lines, points = [experiment.title or "(no title)"], experiment.points()
+    if len(points) > 1:
+        lines += ["", f"First point of {len(points):,}: {set_label(points[0].set)}"]
     for heading, entries in chapters(experiment):
         lines += ["", heading, *(f"  {line}" for line in entries)]
-    warnings = dict.fromkeys(experiment.points()[0].experiment.warnings())
+    warnings = dict.fromkeys(points[0].experiment.warnings())
     return "\n".join([*lines, *(f"\nwarning: {text}" for text in warnings)])
 
 
@@ -132,6 +136,10 @@ def time_estimate(experiment: Experiment, workers: int, longer_than: float = 0.0
     took = "less than 1 s" if high < 1 else f"{_duration(low)} to {_duration(high)}"
     if high >= 1 and not all(point.experiment.planned for point in points):
         took = f"{_duration(low)} if precise at the first test, at most {_duration(high)}"
+        if not experiment.serving:
+            usual = sum(_usual(one.experiment) * core_seconds(one.experiment) for one in points)
+            usual = usual / workers + POINT_SECONDS * len(points)
+            took = f"about {_duration(min(usual, high))} ({_duration(high)} at max_requests)"
     return [f"estimated simulation time on {counted(workers, 'core')}: {took}"]
 
 
@@ -158,6 +166,15 @@ def _requests(experiment: Experiment) -> tuple[int, int]:
 
         return LEAST_REPLICATIONS, experiment.most
     return min(FLOOR * _unit(experiment), s.max_requests), s.max_requests
+
+
+def _usual(experiment: Experiment) -> float:
+    """Number of requests to the precision of a mean speedup, if rounds were independent."""
+    s, (least, most) = experiment.simulation, _requests(experiment)
+    rounds = s.rounds or s.tokens or experiment.source.mean_length
+    if s.precision is None or s.scale != "relative":
+        return least
+    return min(max((1.96 * ROUND_CV / s.precision) ** 2 / rounds, least), most)
 
 
 def _policies(points: list[Point]) -> list[str]:

@@ -207,6 +207,7 @@ class QuickAnswer:
         """
         if wrong := self._rate_warnings():
             raise InputError.of("; ".join(wrong), key="accept_lengths")
+        of_batch = f", at a batch of {self.batch:g}" if self.batch != 1 else ""
         return "\n".join(
             [
                 f'title = "{title}"',
@@ -216,7 +217,7 @@ class QuickAnswer:
                 f"rates = {_listed(np.nan_to_num(self.acceptance.rates))}",
                 'rates_are = "conditional"',
                 "",
-                "[latency]  # milliseconds",
+                "[latency]  # milliseconds" + of_batch,
                 f"target = {float(self.verify[0])!r}",
                 f"verify = {_listed(self.verify[1:])}",
                 f"draft = {_listed(self.draft[1:])}",

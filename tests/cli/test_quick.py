@@ -42,6 +42,9 @@ def test_numbers_may_be_written_as_people_write_them(capsys, arguments):
 def test_the_experiment_is_printed_alone(capsys, tmp_path):
     code, out, _ = answer(capsys, *TIMES, *RATES, "--toml")
     assert code == 0
+    batched = answer(capsys, *TIMES, *RATES, "--batch", "32", "--toml")[1]
+    assert "[latency]  # milliseconds, at a batch of 32\n" in batched
+    assert batched.replace(", at a batch of 32", "") == out
     (tmp_path / "quick.toml").write_text(out)
     assert main(["check", str(tmp_path / "quick.toml")]) == 0
 

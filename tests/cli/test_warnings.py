@@ -1,5 +1,7 @@
 """Messages: warnings and notes on inputs, singular and plural."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -130,7 +132,10 @@ def test_check_explains_the_minimum_number_of_requests():
     assert f"at every depth: {30 * unit:,} to 10,000,000 requests" in shown
     assert f"first test of the precision after {30 * unit:,} requests" in shown
     (line,) = time_estimate(mtpsim.parse(text), 1)
-    assert "s if precise at the first test, at most " in line
+    assert re.search(r"1 core: about [\d.]+ s \([\d.]+ (s|min|h|days) at max_requests\)", line)
+    assert "First point" not in shown
+    swept = explain(mtpsim.parse(text + '[sweep]\n"latency.target" = [70, 80]\n'))
+    assert "First point of 2: latency.target = 70" in swept
 
 
 NARROW, WIDE = ([{"rule": "bandit", "width": width}] for width in (0.1, 0.5))

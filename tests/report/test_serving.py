@@ -12,7 +12,7 @@ from rich.console import Console
 from mtpsim.report.document import Interval, ResultDocument
 from mtpsim.report.engine_flags import point_flags
 from mtpsim.report.figures.gallery import figure, figures
-from mtpsim.report.figures.serving import _looks
+from mtpsim.report.figures.serving import _looks, budgets_figure
 from mtpsim.report.formatting import in_units, set_label
 from mtpsim.report.html.page import sections
 from mtpsim.report.html.svg import picture
@@ -271,6 +271,21 @@ def test_engine_settings_leave_off_a_rule_that_gains_nothing(high, depth):
     if depth:
         assert f'"num_speculative_tokens": {fixed.depth}' in vllm.text
         assert vllm.note.endswith("at 1 request/s budget gains nothing that matters over it")
+
+
+@pytest.mark.parametrize(("gain", "cut"), [(1.5, True), (0.1, False)])
+def test_speeds_below_the_axis_have_a_note(gain, cut):
+    """Before, a line entered the panel from below without a word."""
+    result = deepcopy(SWEPT)
+    result.experiment["decision"] = {"indifference": 0.01}
+    for point in result.points:
+        others = [arm.name for arm in point.serving.arms if arm.name != "ema"]
+        ends = {"mean": gain, "low": gain, "high": gain, "verdict": "faster"}
+        gains = [ArmGain(over=name, **ends) for name in others]
+        point.serving.budgets = [BudgetComparison(name="ema", gains=gains)]
+    drawn = budgets_figure(result, "serving.arrivals.rate")
+    texts = " ".join(text.get_text() for text in drawn.findobj(Text))
+    assert ("Speeds below 50 % of ema are not shown." in texts) == cut
 
 
 def test_a_load_of_one_is_singular():

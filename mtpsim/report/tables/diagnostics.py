@@ -77,7 +77,7 @@ def print_definitions(trial: Definitions, best: int | None, console: Console) ->
     """
     depths = [entry.depth for entry in trial.rows[0].depths]
     ends = {best or depths[-1], depths[-1]}
-    some = {*ends, *depths[:: -(-len(depths) // 6)]}
+    some = {*ends, trial.measured_at, *depths[:: -(-len(depths) // 6)]}
     few = [definitions_table(trial, shown) for shown in (some, ends)]
     wide = [definitions_table(trial)] if len(depths) <= 8 else []
     say(console, f"{definitions_title(trial)}:")

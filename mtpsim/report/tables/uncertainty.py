@@ -42,13 +42,15 @@ def print_uncertain(point: PointResult, console: Console) -> None:
 def uncertain_sentence(point: PointResult, found: Uncertainty) -> str:
     """The depth of lowest expected regret, and how much it may lose."""
     depth = found.depths[found.depth]
-    most = greatest_loss(point, found.depth)
+    loss = point.depths[found.depth].loss
+    high = loss.high if loss else None
+    most = MISSING if high is None else f"{max(100 * high, 0.01):.2f} %"
     what = f"{found.draws:,} draws"
     if found.replayed:
         what += " of what the log does not show, and the sample of its requests"
     return (
         f"Including input uncertainty ({what}), depth {found.depth} has the lowest "
-        f"expected regret, {percent_text(depth.regret)} (at most {most} %)."
+        f"expected regret, {percent_text(depth.regret)} (at most {most})."
     )
 
 
@@ -60,7 +62,13 @@ def greatest_loss(point: PointResult, depth: int) -> str:
 
 def uncertain_table(point: PointResult, found: Uncertainty) -> TextTable:
     """A row per depth: its speedup over uncertain inputs, its expected regret and its bound."""
-    names = "depth", "speedup, inputs uncertain", "± simulation", "expected regret, %", "at most, %"
+    names = (
+        "depth",
+        "speedup, inputs uncertain",
+        "± simulation, x",
+        "expected regret, %",
+        "at most, %",
+    )
     rows, decimals = [], max(shared_decimals([entry.speedup for entry in found.depths]), 2)
     simulation = decimals_for(min(entry.simulation for entry in found.depths[1:]))
     for entry in found.depths:
