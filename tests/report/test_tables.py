@@ -184,7 +184,7 @@ class TestTable:
         text = INDEPENDENT_12 + simulation(requests=50, rounds=20) + "[theory]\nmeasured_at = 6\n"
         trial = mtpsim.run(mtpsim.parse(text)).data.points[0].trial
         file = io.StringIO()
-        print_definitions(trial, 12, Console(file=file, width=100))
+        print_definitions(trial, 12, Console(file=file, width=90))
         assert re.search(r"\b6\b", file.getvalue().partition("\n")[2])
 
     def test_narrow_terminals_drop_columns_of_theory_first_and_never_verdicts(self):
