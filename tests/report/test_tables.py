@@ -30,7 +30,7 @@ from mtpsim.report.formatting import (
 )
 from mtpsim.report.progress import Progress, ProgressBar, progress_display
 from mtpsim.report.serialization import columns, rows, write_csv
-from mtpsim.report.tables.diagnostics import request_sentence
+from mtpsim.report.tables.diagnostics import print_definitions, request_sentence
 from mtpsim.report.tables.result import render, sample_sentence
 from mtpsim.report.tables.sweep import summary_table, sweep_heading
 from mtpsim.report.tables.terminal import VerdictText, console_on
@@ -179,6 +179,13 @@ class TestTable:
         table = printed(result, width).partition("Closed-form error")[2].partition("\n\n")[0]
         assert len(re.findall(r"^.*(?:holds|fails|undecided) *$", table, re.M)) == rows
         assert ("2 of 12 depths are shown; result.json has all" in table) == note
+
+    def test_the_measured_depth_is_among_the_depths_shown(self):
+        text = INDEPENDENT_12 + simulation(requests=50, rounds=20) + "[theory]\nmeasured_at = 6\n"
+        trial = mtpsim.run(mtpsim.parse(text)).data.points[0].trial
+        file = io.StringIO()
+        print_definitions(trial, 12, Console(file=file, width=90))
+        assert re.search(r"\b6\b", file.getvalue().partition("\n")[2])
 
     def test_narrow_terminals_drop_columns_of_theory_first_and_never_verdicts(self):
         heads = [printed(example_result(), n).partition("──")[0] for n in (80, 66, 40)]

@@ -77,12 +77,13 @@ def print_definitions(trial: Definitions, best: int | None, console: Console) ->
     """
     depths = [entry.depth for entry in trial.rows[0].depths]
     ends = {best or depths[-1], depths[-1]}
-    some = {*ends, trial.measured_at, *depths[:: -(-len(depths) // 6)]}
-    few = [definitions_table(trial, shown) for shown in (some, ends)]
+    measured = {*ends, trial.measured_at}
+    choices = ({*measured, *depths[:: -(-len(depths) // 6)]}, measured, ends)
+    few = [definitions_table(trial, shown) for shown in choices]
     wide = [definitions_table(trial)] if len(depths) <= 8 else []
     say(console, f"{definitions_title(trial)}:")
     printed = print_table(console, *wide, definitions_by_depth(trial), *few)
-    for table, shown in zip(few, (some, ends), strict=True):
+    for table, shown in zip(few, choices, strict=True):
         if printed is table and len(shown) < len(depths):
             text = f"{len(shown)} of {len(depths)} depths are shown; result.json has all."
             say(console, text, "dim")
