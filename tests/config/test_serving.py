@@ -9,6 +9,8 @@ from mtpsim.config.hashing import content_hash, point_hash, work_hash
 from mtpsim.config.length_tables import cut_means
 from mtpsim.engine.server import workload
 from mtpsim.engine.simulate import random_key
+from mtpsim.kernels.jit import kernel
+from mtpsim.kernels.noise import quantile
 from mtpsim.kernels.server_requests import draw_lengths
 from mtpsim.report.experiment_text import explain
 from tests.support.examples import independent, latency, linear_costs, problem_of
@@ -202,12 +204,11 @@ def test_override_by_a_trace_removes_the_lengths(given, tmp_path):
     ],
 )
 def test_lengths_have_their_mean_and_deviation(given, mean, cv):
-    from mtpsim.kernels.noise import quantile
-
     load = workload(mtpsim.parse(changed("{ mean = 20 }", given)).serving)
     words = np.random.default_rng(1).integers(-(2**31), 2**31, 40_000).astype(np.int32)
-    found = [quantile(load.kinds[1], load.output_values, word) for word in words]
-    tokens = np.floor(load.scale[1] * np.array(found) + load.offset[1])
+    found = np.empty(len(words))
+    kernel(fill_quantiles)(load.kinds[1], load.output_values, words, found)
+    tokens = np.floor(load.scale[1] * found + load.offset[1])
     error = cv * mean / np.sqrt(len(words))
     assert tokens.mean() == pytest.approx(mean, abs=4 * error + 0.01)
     assert tokens.std() == pytest.approx(cv * mean, rel=0.05, abs=1e-9)
@@ -274,9 +275,20 @@ def test_check_describes_the_server():
     assert "closed form" not in text
 
 
+def fill_quantiles(kind, values, words, out):
+    for i in range(words.size):
+        out[i] = quantile(kind, values, words[i])
+
+
+def fill_lengths(key, load, out):
+    for number in range(out.shape[0]):
+        out[number] = draw_lengths(key, 0, number, load)
+
+
 def drawn_lengths(load, count=4000):
-    key = np.uint64(random_key(1))
-    return np.array([draw_lengths(key, 0, number, load) for number in range(count)])
+    found = np.empty((count, 2), np.int64)
+    kernel(fill_lengths)(np.uint64(random_key(1)), load, found)
+    return found
 
 
 def test_lengths_are_drawn_together(tmp_path):
