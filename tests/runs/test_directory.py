@@ -200,7 +200,7 @@ def test_wrong_options_leave_an_earlier_result(folder, done):
 
 
 def test_drawing_errors_are_not_reported_as_document_errors(folder, monkeypatch):
-    def draws(document, console):
+    def draws(document, console, every):
         raise KeyError("of the drawing")
 
     monkeypatch.setattr("mtpsim.report.tables.result.render", draws)
