@@ -131,6 +131,8 @@ def test_errors_of_a_map_span_its_colours():
         for depth in point.depths[1:]:
             depth.theory_error.mean = mean
     result.points[0].depths[2].theory_error.verdict = "fails"
+    result.points[1].depths[1].theory_error.verdict = "fails"  # not the best depth: not shown
+    result.points[1].depths[1].theory_error.mean = -0.05
     figure = theory_figure(result)
     axes, bar = figure.axes
     assert (axes.images[0].norm.vmin, axes.images[0].norm.vmax) == pytest.approx((-2.1, 2.1))

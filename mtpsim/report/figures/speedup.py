@@ -310,9 +310,15 @@ def theory_figure(result: ResultDocument) -> Figure:
     return theory_over_sweep(result)
 
 
-def theory_heading(result: ResultDocument) -> str:
-    """State the greatest error of the closed form that is beyond the tolerance."""
-    cells = [(d.theory_error, d.depth) for point in result.points for d in point.depths[1:]]
+def theory_heading(result: ResultDocument, *, best: bool = False) -> str:
+    """State the greatest error of the closed form that is beyond the tolerance.
+
+    Args:
+        result (ResultDocument): A result.
+        best (bool): Only of the best depth of each point.
+    """
+    every = [(point, d) for point in result.points for d in point.depths[1:]]
+    cells = [(d.theory_error, d.depth) for p, d in every if not best or d.depth == advised_depth(p)]
     errors = [(cell.mean, depth) for cell, depth in cells if cell and cell.verdict == "fails"]
     failed = [(100 * mean, depth) for mean, depth in errors if known(mean)]
     if failed:
@@ -328,7 +334,8 @@ def theory_heading(result: ResultDocument) -> str:
         return "Recorded rounds cut short have the closed form's accept lengths by identity"
     if any(cell and cell.verdict == "undecided" for cell, _ in cells):
         return f"More requests are needed to decide whether the closed form is within {within}"
-    where = "at every depth" if len(result.points) == 1 else "at every depth of every point"
+    where = f"at {'the best' if best else 'every'} depth"
+    where += " of every point" if len(result.points) > 1 else ""
     return f"The closed form is within {within} {where}"
 
 

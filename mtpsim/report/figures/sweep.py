@@ -346,7 +346,8 @@ def _theory_map(result: ResultDocument, keys: Sequence[str]) -> Figure:
         elif depth == 0:
             texts[place], off = "off", True
     subtitle = style.subtitle_of(result, "error of the closed form at the best depth (%)")
-    frame = style.Frame(theory_heading(result), subtitle, size=grid.size(1.0, 0.62), left=grid.left)
+    heading = theory_heading(result, best=True)
+    frame = style.Frame(heading, subtitle, size=grid.size(1.0, 0.62), left=grid.left)
     least = 2 * tolerances(result).max()  # errors within the tolerance stay pale
     reach = max(float(np.nanmax(np.abs(errors), initial=0)), least)
     frame.axes[0].set_facecolor(style.PALE)
