@@ -140,7 +140,7 @@ def _count_tile(words, fresh, moves, top, draft, pair, reached):
     """Verify DRAFTS drafts from ``draft`` on in all ticks of a tile, with counts in registers.
 
     Counts go through the stack, so that LLVM knows that they don't overlap with the words. The pass
-    of the last draft moves the state for good.
+    of the last draft stores the new states.
     """
     d1, d2 = draft + min(1, DRAFTS - 1), draft + DRAFTS - 1
     a, b, c = _bounds_of(top, False, draft), _bounds_of(top, False, d1), _bounds_of(top, False, d2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mtpsim.common.text import span
@@ -90,10 +91,7 @@ def _print_points(result: ResultDocument, console: Console) -> None:
     say(console, f"All {len(result.points)} points", "bold")
     print_table(console, summary_table(result))
     console.print()
-    if shown := definition_columns(result):
-        say(console, f"{DEFINITIONS}:")
-        print_table(console, *(definitions_table(result, shown[:n]) for n in (len(shown), 3, 1)))
-        console.print()
+    _print_errors(result, console, DEFINITIONS, definitions_table)
     if any(point.adaptive for point in result.points):
         from mtpsim.report.tables.policies import policies_heading, policy_summary_table
 
@@ -107,16 +105,26 @@ def _print_long(result: ResultDocument, console: Console) -> None:
     say(console, f"Best depth at {len(result.points):,} points", "bold")
     print_table(console, where_table(result))
     console.print()
-    if shown := definition_columns(result):
-        say(console, f"{DEFINITIONS}, least to greatest:")
-        print_table(console, *(error_ranges(result, shown[:n]) for n in (len(shown), 3, 1)))
-        console.print()
+    _print_errors(result, console, f"{DEFINITIONS}, least to greatest", error_ranges)
     if any(point.adaptive for point in result.points):
         from mtpsim.report.tables.policies import policies_heading
 
         say(console, f"{policies_heading(result)}.", "bold")
     say(console, f"{ALL_POINTS}.", "dim")
     console.print()
+
+
+def _print_errors(
+    result: ResultDocument,
+    console: Console,
+    title: str,
+    table: Callable[[ResultDocument, list[tuple[str, str | None]]], TextTable],
+) -> None:
+    """Print the closed form's errors, with as many definitions as the width allows."""
+    if shown := definition_columns(result):
+        say(console, f"{title}:")
+        print_table(console, *(table(result, shown[:n]) for n in (len(shown), 3, 1)))
+        console.print()
 
 
 def times_known_somewhere(result: ResultDocument) -> bool:
